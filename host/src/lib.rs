@@ -1,0 +1,2 @@
+//! The host side of Sedge: what the `sedge` command line is made of. Each folder is the machinery of
+//! one verb; `cli` only parses and calls.

@@ -1,0 +1,90 @@
+//! A training step: forward, loss, backward and optimiser as one ONNX graph, and the words that
+//! say what goes in and comes out. State comes in under its name and leaves as `<name>.next`;
+//! nothing else is remembered between steps, so a step is a pure function and a run can be cut and
+//! resumed anywhere.
+
+use serde::{Deserialize, Serialize};
+
+use crate::tensors::Tensors;
+
+/// The output a state tensor leaves by.
+pub fn next_name(state: &str) -> String {
+    format!("{state}.next")
+}
+
+/// What a state tensor is, which decides how it is saved and shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum StateRole {
+    /// A trained weight.
+    Parameter,
+    /// What the optimiser remembers of a weight; starts at zero.
+    Optimizer,
+    /// A batch norm's running mean or variance.
+    Statistic,
+}
+
+/// One tensor that the step carries from call to call.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct StateSpec {
+    /// Input name; the output is [`next_name`] of it.
+    pub name: String,
+    /// Shape.
+    pub shape: Vec<usize>,
+    /// What it is.
+    pub role: StateRole,
+}
+
+/// One tensor given afresh at each call.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct InputTensor {
+    /// Input name.
+    pub name: String,
+    /// Shape, the batch included; empty for a scalar.
+    pub shape: Vec<usize>,
+}
+
+/// What a training-step graph takes and gives.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct StepSpec {
+    /// The objective by name (`nt-xent`, `cross-entropy`).
+    pub objective: String,
+    /// The optimiser by name (`sgd`, `adamw`).
+    pub optimizer: String,
+    /// Rows of the first batch input. For NT-Xent rows `i` and `i + batch / 2` are a positive pair.
+    pub batch: usize,
+    /// Batch inputs: `views` `[batch, ...sample]`, and for cross-entropy `targets` `[batch, classes]`.
+    pub inputs: Vec<InputTensor>,
+    /// Scalar inputs and their defaults: `lr`, `temperature`, `weight_decay`.
+    pub scalars: Vec<(String, f32)>,
+    /// Carried state, parameters first.
+    pub state: Vec<StateSpec>,
+    /// Scalar outputs that are not state; the first is `loss`.
+    pub metrics: Vec<String>,
+}
+
+impl StepSpec {
+    /// The state tensors of one role.
+    pub fn state_of(&self, role: StateRole) -> impl Iterator<Item = &StateSpec> {
+        self.state.iter().filter(move |s| s.role == role)
+    }
+
+    /// Trained values, summed over the parameters.
+    pub fn parameters(&self) -> usize {
+        self.state_of(StateRole::Parameter).map(|s| s.shape.iter().product::<usize>()).sum()
+    }
+}
+
+/// A compiled training step: the graph, its specification, and the state it starts from.
+#[derive(Clone, Debug)]
+pub struct TrainingStep {
+    /// What goes in and out.
+    pub spec: StepSpec,
+    /// The graph, ONNX opset 17, shapes fixed.
+    pub onnx: Vec<u8>,
+    /// Initial value of every state tensor.
+    pub initial: Tensors,
+}
