@@ -4,6 +4,7 @@
 //! This crate builds graphs and runs none; [`sedge-engine`](../sedge_engine/index.html) runs them.
 
 pub mod input;
+pub mod onnx;
 pub mod step;
 pub mod tensors;
 
