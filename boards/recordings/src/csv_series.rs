@@ -1,0 +1,311 @@
+//! Series in tables: one row a sample, columns named in the first line.
+
+use std::io::Read;
+use std::path::Path;
+
+use csv::{ErrorKind, ReaderBuilder, StringRecord, Trim};
+
+use crate::csv_columns::Columns;
+use crate::file::open_limited;
+use crate::{Limits, RecordingError, Series, SeriesOptions, SeriesSet};
+
+/// Reads the series of a CSV file whose first line names the columns. Names are matched without
+/// case:
+///
+/// - `t`, `time` or `timestamp`: seconds, or as an ending `_ms`, `_us`, `_ns` says. The rate is one
+///   over the median step;
+/// - `label`: numbers, or names, which are then numbered in alphabetical order;
+/// - `group` or `subject`: the same; without one, `recording` serves as the group;
+/// - `recording`: any text;
+/// - every other column is a channel. `ax, ay, az, gx, gy, gz` (or `wx` ..) come first in that
+///   order, wherever they stand.
+///
+/// A new series begins where recording, group or label changes. An empty cell is NaN. Lines that
+/// begin with `#` are passed over.
+pub fn read_csv(
+    path: impl AsRef<Path>,
+    options: &SeriesOptions,
+    limits: &Limits,
+) -> Result<SeriesSet, RecordingError> {
+    let path = path.as_ref();
+    let source = open_limited(path, limits.file_bytes)?;
+    Table { path, limits, rows: 0, runs: Vec::new() }.read(source, options)
+}
+
+/// Rows of one series, with the text that tells it from the next.
+struct Run {
+    key: Key,
+    values: Vec<f32>,
+    last_time: Option<f64>,
+    /// Positive steps between rows, in seconds.
+    steps: Vec<f64>,
+    unordered: u64,
+}
+
+#[derive(Clone, Default, PartialEq)]
+struct Key {
+    recording: Option<String>,
+    label: Option<String>,
+    group: Option<String>,
+}
+
+struct Table<'a> {
+    path: &'a Path,
+    limits: &'a Limits,
+    rows: u64,
+    runs: Vec<Run>,
+}
+
+impl Table<'_> {
+    fn read(mut self, source: impl Read, options: &SeriesOptions) -> Result<SeriesSet, RecordingError> {
+        let mut reader = ReaderBuilder::new().comment(Some(b'#')).trim(Trim::All).from_reader(source);
+        let header = reader.headers().map_err(|error| self.table_error(error))?;
+        let columns = Columns::new(header.iter()).map_err(|why| self.malformed("line 1".to_owned(), why))?;
+        self.check("channels", columns.channels.len() as u64, self.limits.channels, "channels")?;
+        let mut row = StringRecord::new();
+        while reader.read_record(&mut row).map_err(|error| self.table_error(error))? {
+            self.add_row(&columns, &row)?;
+        }
+        if self.runs.is_empty() {
+            return Err(RecordingError::Empty { path: self.path.to_owned(), what: "rows below its header" });
+        }
+        self.into_series(&columns, options)
+    }
+
+    fn add_row(&mut self, columns: &Columns, row: &StringRecord) -> Result<(), RecordingError> {
+        self.rows += 1;
+        self.check("rows", self.rows, self.limits.rows, "rows")?;
+        let width = columns.channels.len() as u64;
+        self.check("values", self.rows.saturating_mul(width), self.limits.values, "values")?;
+        let text =
+            |column: Option<usize>| row.get(column?).filter(|text| !text.is_empty()).map(str::to_owned);
+        let key = Key {
+            recording: text(columns.recording),
+            label: text(columns.label),
+            group: text(columns.group),
+        };
+        if self.runs.last().is_none_or(|run| run.key != key) {
+            self.check("series", self.runs.len() as u64 + 1, self.limits.entries, "entries")?;
+            self.runs.push(Run { key, values: Vec::new(), last_time: None, steps: Vec::new(), unordered: 0 });
+        }
+        let time = match columns.time {
+            Some((column, seconds)) => Some(self.number(columns, row, column)? * seconds),
+            None => None,
+        };
+        let mut values = Vec::with_capacity(columns.channels.len());
+        for &column in &columns.channels {
+            values.push(self.number(columns, row, column)? as f32);
+        }
+        if let Some(run) = self.runs.last_mut() {
+            run.values.extend(values);
+            run.see_time(time);
+        }
+        Ok(())
+    }
+
+    fn number(&self, columns: &Columns, row: &StringRecord, column: usize) -> Result<f64, RecordingError> {
+        let text = row.get(column).unwrap_or_default();
+        if text.is_empty() {
+            return Ok(f64::NAN);
+        }
+        text.parse().map_err(|_| RecordingError::Cell {
+            path: self.path.to_owned(),
+            line: row.position().map_or(0, csv::Position::line),
+            column: columns.names.get(column).cloned().unwrap_or_default(),
+            why: format!("`{}` is not a number; mend the cell or take the column out", shortened(text)),
+        })
+    }
+
+    fn into_series(self, columns: &Columns, options: &SeriesOptions) -> Result<SeriesSet, RecordingError> {
+        // Recordings keep their rows on one side of a split when nothing better is known.
+        let group_of = |key: &Key| {
+            if columns.group.is_some() { key.group.clone() } else { key.recording.clone() }
+        };
+        let (labels, class_names) = numbered(self.runs.iter().map(|run| run.key.label.clone()));
+        let (groups, group_names) = numbered(self.runs.iter().map(|run| group_of(&run.key)));
+        let names = columns.channels.iter().filter_map(|&column| columns.names.get(column).cloned());
+        let mut set =
+            SeriesSet { class_names, group_names, channel_names: names.collect(), ..SeriesSet::default() };
+        let places: Vec<String> = (0..self.runs.len()).map(|index| index.to_string()).collect();
+        for (((run, label), group), place) in self.runs.into_iter().zip(labels).zip(groups).zip(places) {
+            set.unordered_rows += run.unordered;
+            let rate_hz = run.rate_hz();
+            let name = run.key.recording.unwrap_or(place);
+            // Every row pushed exactly one value a channel, so the values are whole rows.
+            let Some(mut series) = Series::new(name, columns.channels.len(), run.values) else { continue };
+            (series.rate_hz, series.label, series.group) = (rate_hz, label, group);
+            set.series.push(series.with_options(options)?);
+        }
+        Ok(set)
+    }
+
+    fn check(&self, what: &str, found: u64, limit: u64, field: &'static str) -> Result<(), RecordingError> {
+        if found <= limit {
+            return Ok(());
+        }
+        let what = format!("the number of {what}");
+        Err(RecordingError::TooLarge { path: self.path.to_owned(), what, found, limit, field })
+    }
+
+    fn malformed(&self, place: String, why: String) -> RecordingError {
+        RecordingError::Malformed { path: self.path.to_owned(), place, why }
+    }
+
+    fn table_error(&self, error: csv::Error) -> RecordingError {
+        let line =
+            error.position().map_or_else(|| "the table".to_owned(), |at| format!("line {}", at.line()));
+        match error.into_kind() {
+            ErrorKind::Io(source) => RecordingError::Io { path: self.path.to_owned(), source },
+            ErrorKind::UnequalLengths { expected_len, len, .. } => {
+                self.malformed(line, format!("has {len} cells and the header {expected_len}"))
+            }
+            ErrorKind::Utf8 { err, .. } => self.malformed(line, format!("is not UTF-8 text: {err}")),
+            other => self.malformed(line, format!("is not a table row: {other:?}")),
+        }
+    }
+}
+
+impl Run {
+    fn see_time(&mut self, time: Option<f64>) {
+        let Some(time) = time.filter(|time| time.is_finite()) else { return };
+        match self.last_time.replace(time) {
+            Some(last) if time > last => self.steps.push(time - last),
+            Some(_) => self.unordered += 1,
+            None => {}
+        }
+    }
+
+    /// One over the median step: a few gaps or repeats leave it alone.
+    fn rate_hz(&self) -> Option<f32> {
+        let mut steps = self.steps.clone();
+        let middle = steps.len() / 2;
+        let (_, &mut median, _) =
+            steps.get_mut(..).filter(|s| !s.is_empty())?.select_nth_unstable_by(middle, f64::total_cmp);
+        let rate = (1.0 / median) as f32;
+        (rate.is_finite() && rate > 0.0).then_some(rate)
+    }
+}
+
+/// Texts as numbers: as written when all of them are small whole numbers, otherwise their place
+/// among all distinct texts in alphabetical order, which are given too.
+fn numbered(texts: impl Iterator<Item = Option<String>>) -> (Vec<Option<u32>>, Vec<String>) {
+    let texts: Vec<Option<String>> = texts.collect();
+    if let Ok(numbers) = texts.iter().map(|text| text.as_deref().map(str::parse).transpose()).collect() {
+        return (numbers, Vec::new());
+    }
+    let mut names: Vec<String> = texts.iter().flatten().cloned().collect();
+    names.sort_unstable();
+    names.dedup();
+    let place = |text: &String| names.binary_search(text).ok().and_then(|place| u32::try_from(place).ok());
+    (texts.iter().map(|text| text.as_ref().and_then(place)).collect(), names)
+}
+
+fn shortened(text: &str) -> String {
+    text.chars().take(40).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn read(text: &[u8], options: &SeriesOptions, limits: &Limits) -> Result<SeriesSet, RecordingError> {
+        Table { path: Path::new("table.csv"), limits, rows: 0, runs: Vec::new() }.read(text, options)
+    }
+
+    fn plain(text: &str) -> Result<SeriesSet, RecordingError> {
+        read(text.as_bytes(), &SeriesOptions::default(), &Limits::default())
+    }
+
+    #[test]
+    fn rows_become_series_by_recording_and_label() {
+        let text = "# a comment\nt_ms,recording,label,ay,ax,note\n\
+            0,a,walk,1,2,9\n20,a,walk,3,4,9\n40,a,walk,,nan,9\n60,a,sit,5,6,9\n0,b,walk,7,8,9\n";
+        let set = plain(text).unwrap();
+        let summary: Vec<_> = set
+            .series
+            .iter()
+            .map(|s| (s.name.as_str(), s.rows(), s.label, s.group, s.rate_hz.map(|rate| rate.round())))
+            .collect();
+        assert_eq!(
+            summary,
+            [
+                ("a", 3, Some(1), Some(0), Some(50.0)),
+                ("a", 1, Some(0), Some(0), None),
+                ("b", 1, Some(1), Some(1), None)
+            ]
+        );
+        assert_eq!(set.class_names, ["sit", "walk"]);
+        assert_eq!(set.group_names, ["a", "b"]);
+        assert_eq!(set.channel_names, ["ax", "ay", "note"]);
+        assert_eq!(set.series[0].row(0), Some([2.0, 1.0, 9.0].as_slice()));
+        assert_eq!(set.non_finite_rows(), 1);
+    }
+
+    #[test]
+    fn units_and_rates_by_option() {
+        let options = SeriesOptions { accel_in_g: true, rate_hz: Some(25.0) };
+        let set = read(b"ax,ay,az,gx\n1,0,-1,1\n", &options, &Limits::default()).unwrap();
+        assert_eq!(set.series[0].values(), [9.806_65, 0.0, -9.806_65, 1.0]);
+        assert_eq!(set.series[0].rate_hz, Some(25.0));
+        let few = read(b"ax,ay\n1,0\n", &options, &Limits::default());
+        assert!(matches!(few, Err(RecordingError::Channels { found: 2, .. })));
+    }
+
+    #[test]
+    fn time_that_runs_backwards_is_counted() {
+        let set = plain("t,x\n0,1\n1,1\n0.5,1\n1.5,1\n2.5,1\n2.5,1\n").unwrap();
+        assert_eq!(set.unordered_rows, 2);
+        assert_eq!(set.series[0].rows(), 6);
+        assert_eq!(set.series[0].rate_hz, Some(1.0));
+    }
+
+    #[test]
+    fn errors_name_line_and_column() {
+        match plain("ax,ay\n1,2\n\n3,two\n") {
+            Err(RecordingError::Cell { line: 4, column, why, .. }) => {
+                assert_eq!(column, "ay");
+                assert!(why.contains("`two`"), "{why}");
+            }
+            other => unreachable!("{other:?}"),
+        }
+        let ragged = plain("ax,ay\n1,2\n3\n").unwrap_err().to_string();
+        assert!(ragged.contains("line 3") && ragged.contains("has 1 cells"), "{ragged}");
+        let latin =
+            read(b"ax\n\xe9\n", &SeriesOptions::default(), &Limits::default()).unwrap_err().to_string();
+        assert!(latin.contains("line 2") && latin.contains("UTF-8"), "{latin}");
+        for empty in ["", "ax\n"] {
+            assert!(plain(empty).is_err());
+        }
+    }
+
+    #[test]
+    fn limits_hold() {
+        let text = "recording,x,y\n1,1,1\n2,2,2\n3,3,3\n";
+        for (limits, wanted) in [
+            (Limits { rows: 2, ..Limits::default() }, "rows"),
+            (Limits { values: 5, ..Limits::default() }, "values"),
+            (Limits { channels: 1, ..Limits::default() }, "channels"),
+            (Limits { entries: 2, ..Limits::default() }, "entries"),
+        ] {
+            match read(text.as_bytes(), &SeriesOptions::default(), &limits) {
+                Err(RecordingError::TooLarge { field, .. }) => assert_eq!(field, wanted),
+                other => unreachable!("{other:?}"),
+            }
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn arbitrary_tables_never_panic(head in "(t|ax|label|group|,|\n){0,8}", body in "[-0-9.,ne\"#\n]{0,80}") {
+            let _ = plain(&format!("{head}\n{body}"));
+        }
+
+        #[test]
+        fn written_rows_come_back(rows in proptest::collection::vec(proptest::array::uniform2(-1e6_f32..1e6), 1..20)) {
+            let text: String = rows.iter().map(|[x, y]| format!("{x},{y}\n")).collect();
+            let set = plain(&format!("x,y\n{text}")).unwrap();
+            proptest::prop_assert_eq!(set.series[0].values(), rows.concat());
+        }
+    }
+}
