@@ -3,7 +3,7 @@
 use std::io::Read;
 use std::path::Path;
 
-use csv::{ErrorKind, ReaderBuilder, StringRecord, Trim};
+use csv::{ErrorKind, ReaderBuilder, StringRecord, Terminator, Trim};
 
 use crate::csv_columns::Columns;
 use crate::file::open_limited;
@@ -58,13 +58,24 @@ struct Table<'a> {
 
 impl Table<'_> {
     fn read(mut self, source: impl Read, options: &SeriesOptions) -> Result<SeriesSet, RecordingError> {
-        let mut reader = ReaderBuilder::new().comment(Some(b'#')).trim(Trim::All).from_reader(source);
-        let header = reader.headers().map_err(|error| self.table_error(error))?;
-        let columns = Columns::new(header.iter()).map_err(|why| self.malformed("line 1".to_owned(), why))?;
+        // One row is one line, whose end is `\n`: only then does the reader count lines so that
+        // errors can name them (after a row, it stands on the line that follows). A `\r` before it
+        // is trimmed as white space, and the last line is given the end it may lack.
+        let mut reader = ReaderBuilder::new()
+            .comment(Some(b'#'))
+            .terminator(Terminator::Any(b'\n'))
+            .trim(Trim::All)
+            .flexible(true)
+            .from_reader(source.chain(&b"\n"[..]));
+        let header = reader.headers().cloned().map_err(|error| self.table_error(error))?;
+        let place = || format!("line {}", reader.position().line().saturating_sub(1));
+        let columns = Columns::new(header.iter()).map_err(|why| self.malformed(place(), why))?;
         self.check("channels", columns.channels.len() as u64, self.limits.channels, "channels")?;
         let mut row = StringRecord::new();
         while reader.read_record(&mut row).map_err(|error| self.table_error(error))? {
-            self.add_row(&columns, &row)?;
+            if row.len() > 1 || row.get(0).is_some_and(|text| !text.is_empty()) {
+                self.add_row(&columns, &row, reader.position().line().saturating_sub(1))?;
+            }
         }
         if self.runs.is_empty() {
             return Err(RecordingError::Empty { path: self.path.to_owned(), what: "rows below its header" });
@@ -72,7 +83,11 @@ impl Table<'_> {
         self.into_series(&columns, options)
     }
 
-    fn add_row(&mut self, columns: &Columns, row: &StringRecord) -> Result<(), RecordingError> {
+    fn add_row(&mut self, columns: &Columns, row: &StringRecord, line: u64) -> Result<(), RecordingError> {
+        if row.len() != columns.names.len() {
+            let why = format!("has {} cells and the header {}", row.len(), columns.names.len());
+            return Err(self.malformed(format!("line {line}"), why));
+        }
         self.rows += 1;
         self.check("rows", self.rows, self.limits.rows, "rows")?;
         let width = columns.channels.len() as u64;
@@ -89,12 +104,12 @@ impl Table<'_> {
             self.runs.push(Run { key, values: Vec::new(), last_time: None, steps: Vec::new(), unordered: 0 });
         }
         let time = match columns.time {
-            Some((column, seconds)) => Some(self.number(columns, row, column)? * seconds),
+            Some((column, seconds)) => Some(self.number(columns, row, column, line)? * seconds),
             None => None,
         };
         let mut values = Vec::with_capacity(columns.channels.len());
         for &column in &columns.channels {
-            values.push(self.number(columns, row, column)? as f32);
+            values.push(self.number(columns, row, column, line)? as f32);
         }
         if let Some(run) = self.runs.last_mut() {
             run.values.extend(values);
@@ -103,14 +118,20 @@ impl Table<'_> {
         Ok(())
     }
 
-    fn number(&self, columns: &Columns, row: &StringRecord, column: usize) -> Result<f64, RecordingError> {
+    fn number(
+        &self,
+        columns: &Columns,
+        row: &StringRecord,
+        column: usize,
+        line: u64,
+    ) -> Result<f64, RecordingError> {
         let text = row.get(column).unwrap_or_default();
         if text.is_empty() {
             return Ok(f64::NAN);
         }
         text.parse().map_err(|_| RecordingError::Cell {
             path: self.path.to_owned(),
-            line: row.position().map_or(0, csv::Position::line),
+            line,
             column: columns.names.get(column).cloned().unwrap_or_default(),
             why: format!("`{}` is not a number; mend the cell or take the column out", shortened(text)),
         })
@@ -152,15 +173,13 @@ impl Table<'_> {
     }
 
     fn table_error(&self, error: csv::Error) -> RecordingError {
-        let line =
-            error.position().map_or_else(|| "the table".to_owned(), |at| format!("line {}", at.line()));
+        let after = error
+            .position()
+            .map_or_else(|| "the table".to_owned(), |at| format!("line {} or after", at.line()));
         match error.into_kind() {
             ErrorKind::Io(source) => RecordingError::Io { path: self.path.to_owned(), source },
-            ErrorKind::UnequalLengths { expected_len, len, .. } => {
-                self.malformed(line, format!("has {len} cells and the header {expected_len}"))
-            }
-            ErrorKind::Utf8 { err, .. } => self.malformed(line, format!("is not UTF-8 text: {err}")),
-            other => self.malformed(line, format!("is not a table row: {other:?}")),
+            ErrorKind::Utf8 { err, .. } => self.malformed(after, format!("is not UTF-8 text: {err}")),
+            other => self.malformed(after, format!("is not a table row: {other:?}")),
         }
     }
 }
@@ -262,8 +281,8 @@ mod tests {
 
     #[test]
     fn errors_name_line_and_column() {
-        match plain("ax,ay\n1,2\n\n3,two\n") {
-            Err(RecordingError::Cell { line: 4, column, why, .. }) => {
+        match plain("# first\nax,ay\r\n1,2\r\n\r\n\n3,two") {
+            Err(RecordingError::Cell { line: 6, column, why, .. }) => {
                 assert_eq!(column, "ay");
                 assert!(why.contains("`two`"), "{why}");
             }
