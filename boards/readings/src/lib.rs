@@ -22,6 +22,7 @@ pub use time::{Span, Timestamp};
 /// One sample of an inertial measurement unit, in the sensor's own axes.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct ImuSample {
     /// Specific force in m/s² along x, y, z; at rest, gravity's reaction (about 9.81 upwards).
     pub accel: [f32; 3],
@@ -53,6 +54,7 @@ impl ImuSample {
 /// Why a reading holds no value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub enum NoData {
     /// The device was asked and had nothing: a lost frame, a camera that blinked.
@@ -82,6 +84,7 @@ impl core::fmt::Display for NoData {
 /// A value or the reason for none, at a time.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Reading<T> {
     /// When the value was taken, or when it was found missing, on the stream's one clock.
     pub at: Timestamp,
