@@ -1,5 +1,7 @@
 //! The whole learner in a simulated stream with seeded faults.
 
+#![allow(clippy::unwrap_used, clippy::panic)]
+
 use std::collections::HashSet;
 
 use proptest::prelude::*;

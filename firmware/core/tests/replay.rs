@@ -1,5 +1,7 @@
 //! The memory against a naive one that compares every pair of members afresh.
 
+#![allow(clippy::unwrap_used, clippy::panic)]
+
 use proptest::prelude::*;
 use sedge_core::{Eviction, Pcg32, Replay, ReplayError};
 

@@ -67,7 +67,7 @@ pub enum Action {
         /// How the device moved since the frame before.
         motion: Motion,
     },
-    /// Embed and publish the window in [`Learner::window`]; answer with [`Input::Embedded`].
+    /// Embed and publish the window in [`Learner::window`](crate::Learner::window); answer with [`Input::Embedded`].
     EmbedWindow {
         /// The learner's number for it, rising.
         index: u64,
@@ -85,7 +85,7 @@ pub enum Action {
         /// The later sample's number.
         neighbour: u64,
     },
-    /// Train one step on the pairs of [`Learner::batch`]; answer with [`Input::Stepped`].
+    /// Train one step on the pairs of [`Learner::batch`](crate::Learner::batch); answer with [`Input::Stepped`].
     Adapt {
         /// Factor on the learning rate.
         lr_scale: f32,
