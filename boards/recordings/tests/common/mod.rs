@@ -128,6 +128,11 @@ pub fn recording(layout: Layout, messages: &[Written<'_>]) -> Vec<u8> {
         Layout::Flat => WriteOptions::new().use_chunks(false),
         Layout::Chunks(compression) => WriteOptions::new().compression(compression).chunk_size(Some(600)),
     };
+    recording_with(options, messages)
+}
+
+/// An MCAP file with `messages` in the order given.
+pub fn recording_with(options: WriteOptions, messages: &[Written<'_>]) -> Vec<u8> {
     let mut writer = options.create(Cursor::new(Vec::new())).unwrap();
     for (sequence, (topic, schema, log_time, data)) in messages.iter().enumerate() {
         let schema = writer.add_schema(schema, "ros2msg", b"").unwrap();
