@@ -121,16 +121,21 @@ impl<const PAIRS: usize, const HELD_OUT: usize, const DIM: usize, const IMU: usi
 
     /// What to do next at the time `now`.
     pub fn poll(&mut self, now: Timestamp) -> Action {
+        self.deliver(now).unwrap_or_else(|| self.train(now))
+    }
+
+    /// What to do next at the time `now`, apart from new steps and evaluations: for a shell that is
+    /// about to save the learner and wants it settled.
+    pub fn deliver(&mut self, now: Timestamp) -> Option<Action> {
         if let Some(action) = self.outbox.pop_front() {
-            return action;
+            return Some(action);
         }
-        if self.asked.is_none()
-            && let Some((sighting, action)) = self.front.next(now)
-        {
-            self.asked = Some(sighting);
-            return action;
+        if self.asked.is_some() {
+            return None;
         }
-        self.train(now)
+        let (sighting, action) = self.front.next(now)?;
+        self.asked = Some(sighting);
+        Some(action)
     }
 
     /// The window to embed, oldest sample first; empty unless [`Action::EmbedWindow`] was the last
@@ -157,6 +162,13 @@ impl<const PAIRS: usize, const HELD_OUT: usize, const DIM: usize, const IMU: usi
     /// Whether no answer is awaited and no action waits, so that the learner may be saved.
     pub fn is_settled(&self) -> bool {
         self.phase == Phase::Idle && self.asked.is_none() && self.outbox.is_empty()
+    }
+
+    /// Forgets every pair and anchor, for a shell that could not keep their samples.
+    pub fn forget_pairs(&mut self) {
+        self.training.clear();
+        self.held_out.clear();
+        self.pairing.forget_anchor();
     }
 
     /// The configuration it was made with.

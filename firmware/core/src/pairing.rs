@@ -124,6 +124,11 @@ impl Pairing {
         &self.tally
     }
 
+    /// Gives up the waiting anchor, counted as lost to a gap.
+    pub fn forget_anchor(&mut self) {
+        self.tally.lost_to_gap += u64::from(self.anchor.take().is_some());
+    }
+
     /// Takes the next sighting in time order.
     pub fn offer(&mut self, sighting: Sighting) -> Outcome {
         self.tally.offered += 1;

@@ -148,6 +148,11 @@ impl<const N: usize, const D: usize> Replay<N, D> {
         Ok(Some(slot as u16))
     }
 
+    /// Forgets every pair; what was offered stays counted.
+    pub fn clear(&mut self) {
+        self.members.clear();
+    }
+
     /// Draws `count` different slots uniformly into `out`, or nothing when there are fewer.
     pub fn sample(&self, count: usize, rng: &mut Pcg32, out: &mut Vec<u16, N>) {
         out.clear();
