@@ -14,7 +14,8 @@ use crate::file::read_whole;
 use crate::{Limits, RecordingError};
 
 const JPEG_MAGIC: &[u8] = &[0xFF, 0xD8, 0xFF];
-const JPEG_END: &[u8] = &[0xFF, 0xD9];
+const JPEG_SCAN: [u8; 2] = [0xFF, 0xDA];
+const JPEG_END: [u8; 2] = [0xFF, 0xD9];
 const PNG_MAGIC: &[u8] = b"\x89PNG\r\n\x1a\n";
 
 /// A picture format, recognised by its first bytes and never by a file's name.
@@ -106,9 +107,7 @@ pub(crate) fn checked_pixels(width: u64, height: u64, limits: &Limits) -> Result
 
 fn decode_jpeg(bytes: &[u8], limits: &Limits) -> Result<Frame, ImageError> {
     let refused = |error: zune_jpeg::errors::DecodeErrors| ImageError::Jpeg(format!("{error:?}"));
-    // Some cameras pad frames with zeros, so the marker need not be the last two bytes.
-    let padding = bytes.iter().rev().take_while(|&&byte| byte == 0).count();
-    if !bytes.get(..bytes.len() - padding).is_some_and(|used| used.ends_with(JPEG_END)) {
+    if !is_whole_jpeg(bytes) {
         return Err(ImageError::Truncated);
     }
     // The sides are bounded by `checked_pixels` below; strict, so that lost data is an error.
@@ -127,6 +126,13 @@ fn decode_jpeg(bytes: &[u8], limits: &Limits) -> Result<Frame, ImageError> {
     }
     decoder.decode_into(&mut rgb).map_err(refused)?;
     frame(width as u64, height as u64, rgb).map_err(ImageError::Jpeg)
+}
+
+/// Whether an end marker follows the last scan. Cameras may put anything behind it, and a preview
+/// in front has an end of its own; within a scan, neither marker can occur.
+fn is_whole_jpeg(bytes: &[u8]) -> bool {
+    let scan = bytes.array_windows().rposition(|&marker| marker == JPEG_SCAN).unwrap_or(0);
+    bytes.get(scan..).unwrap_or_default().array_windows().any(|&marker| marker == JPEG_END)
 }
 
 fn decode_png(bytes: &[u8], limits: &Limits) -> Result<Frame, ImageError> {

@@ -9,9 +9,11 @@ pub struct Limits {
     pub file_bytes: u64,
     /// Widest and highest image, in pixels.
     pub image_side: u32,
-    /// Most pixels in one image (three bytes each once decoded).
+    /// Most pixels in one image: three bytes each once decoded, about ten while a progressive JPEG
+    /// is being decoded.
     pub image_pixels: u64,
-    /// Largest MCAP message or chunk, in bytes, compressed or not. Up to three times this is held.
+    /// Largest MCAP message or chunk, in bytes, compressed or not. Up to three times this is held,
+    /// and what the decompressor needs (zstd: a window of at most 128 MiB, if a chunk asks for it).
     pub record_bytes: u64,
     /// Message bytes held back to put an MCAP stream into time order, besides one chunk.
     pub reorder_bytes: u64,

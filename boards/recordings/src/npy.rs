@@ -4,7 +4,6 @@
 
 use std::io::Read;
 
-const MAGIC: &[u8] = b"\x93NUMPY";
 /// NumPy pads headers to a few hundred bytes; only structured types need more.
 const LONGEST_HEADER: u64 = 1 << 14;
 /// More dimensions than any form of ours has.
@@ -53,7 +52,7 @@ impl NpyHeader {
         fill(source, &mut start)?;
         let version = match start {
             [0x93, b'N', b'U', b'M', b'P', b'Y', version @ 1..=3, _] => version,
-            _ => return Err(malformed(format!("does not begin like an array of version 1 to 3: {MAGIC:?}"))),
+            _ => return Err(malformed("does not begin like an array of version 1 to 3".to_owned())),
         };
         let length = if version == 1 {
             let mut length = [0; 2];
@@ -260,6 +259,8 @@ fn malformed(why: String) -> NpyError {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+
+    const MAGIC: &[u8] = b"\x93NUMPY";
 
     fn file(descr: &str, fortran: &str, shape: &str, data: &[u8]) -> Vec<u8> {
         let header = format!("{{'descr': '{descr}', 'fortran_order': {fortran}, 'shape': {shape}, }}\n");

@@ -1,12 +1,9 @@
 //! Images and folders of them, against Pillow's reading of the same files (`goldens/make.py`).
-#![allow(clippy::unwrap_used, clippy::panic)]
-
-mod common;
 
 use std::fs;
 use std::path::Path;
 
-use common::golden;
+use crate::common::golden;
 use sedge_readings::{Event, NoData};
 use sedge_recordings::{ImageError, ImageFolder, Limits, RecordingError, decode_image, read_image};
 
@@ -33,6 +30,15 @@ fn jpegs_agree_within_rounding() {
         let mean = differences.iter().map(|&d| f64::from(d)).sum::<f64>() / differences.len() as f64;
         let most = differences.into_iter().max().unwrap();
         assert!(most <= worst && mean < 1.5, "{name}: at most {most}, mean {mean}");
+    }
+}
+
+#[test]
+fn what_a_camera_puts_behind_a_jpeg_is_ignored() {
+    let bytes = fs::read(golden("rgb.jpg")).unwrap();
+    let plain = decode_image(&bytes, &Limits::default()).unwrap();
+    for padding in [[0, 0, 0], [0xFF, 0xFF, 0xFF], [1, 2, 3]] {
+        assert_eq!(decode_image(&[&bytes[..], &padding].concat(), &Limits::default()), Ok(plain.clone()));
     }
 }
 

@@ -1,11 +1,8 @@
 //! MCAP recordings: a real one against another library's reading of it, and written ones in every
 //! layout and byte order.
-#![allow(clippy::unwrap_used, clippy::panic)]
 
-mod common;
-
-use common::*;
-use mcap::Compression;
+use crate::common::*;
+use ::mcap::Compression;
 use sedge_readings::{Event, Frame, NoData, Reading};
 use sedge_recordings::{Failure, Limits, McapOptions, McapStream, RecordingError, StreamKind};
 
@@ -214,7 +211,7 @@ fn topics_are_chosen_by_name() {
     assert_eq!(value.accel[0], 2.0);
     // A name that is not there, and one of another type.
     for missing in ["/d", "/c"] {
-        let read = common::read(&file, choose(missing), &Limits::default());
+        let read = crate::common::read(&file, choose(missing), &Limits::default());
         let Some(RecordingError::MissingTopic { topic, found, .. }) = read.end else { panic!() };
         assert_eq!(topic, missing);
         assert_eq!(found.len(), 3);

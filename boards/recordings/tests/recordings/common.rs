@@ -1,14 +1,13 @@
 //! What the tests share: goldens, the shared recordings, and a writer of small ROS 2 recordings.
 //! The CDR here is written from the specification and shares no code with the reader.
-#![allow(dead_code, reason = "each test file uses a part")]
-#![allow(clippy::unwrap_used, clippy::panic, clippy::print_stderr)]
+#![allow(clippy::print_stderr)]
 
 use std::collections::{BTreeMap, HashMap};
 use std::io::Cursor;
 use std::path::{Path, PathBuf};
 
-use mcap::records::MessageHeader;
-use mcap::{Compression, WriteOptions};
+use ::mcap::records::MessageHeader;
+use ::mcap::{Compression, WriteOptions};
 use sedge_readings::Event;
 use sedge_recordings::{Limits, McapCounts, McapOptions, McapStream, RecordingError};
 
@@ -50,7 +49,7 @@ impl Cdr {
     }
 
     fn number(mut self, little: &[u8]) -> Self {
-        while (self.bytes.len() - 4) % little.len() != 0 {
+        while !(self.bytes.len() - 4).is_multiple_of(little.len()) {
             self.bytes.push(0xEE);
         }
         let start = self.bytes.len();

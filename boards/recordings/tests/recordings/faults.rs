@@ -1,13 +1,10 @@
 //! Files that were cut, damaged or made to lie: an answer of the right type, what came before the
 //! fault, and never a panic.
-#![allow(clippy::unwrap_used, clippy::panic)]
-
-mod common;
 
 use std::fs;
 use std::path::Path;
 
-use common::*;
+use crate::common::*;
 use proptest::prelude::*;
 use sedge_recordings::{
     ImageFolder, Limits, McapOptions, McapStream, RecordingError, SeriesOptions, SeriesSet, decode_image,
@@ -74,8 +71,8 @@ fn a_chunk_that_is_cut_still_gives_its_beginning() {
     // One chunk of many messages, so that half of the file is half of the chunk.
     let messages: Vec<Written> =
         (0..200).map(|i| ("/imu", IMU, i, imu(false, "", [i as f64; 3], [0.0; 3]))).collect();
-    for compression in [None, Some(mcap::Compression::Zstd), Some(mcap::Compression::Lz4)] {
-        let options = mcap::WriteOptions::new().compression(compression).chunk_size(None);
+    for compression in [None, Some(::mcap::Compression::Zstd), Some(::mcap::Compression::Lz4)] {
+        let options = ::mcap::WriteOptions::new().compression(compression).chunk_size(None);
         let bytes = recording_with(options, &messages);
         let chunk_end = if compression.is_none() { 200 * 340 } else { bytes.len() / 2 };
         let read = read_plain(&bytes[..chunk_end]);

@@ -1,11 +1,8 @@
 //! Series from `.npz` files that NumPy wrote (`goldens/make.py`).
-#![allow(clippy::unwrap_used, clippy::panic)]
-
-mod common;
 
 use std::io::Write;
 
-use common::{golden, golden_values, numbers, shared};
+use crate::common::{golden, golden_values, numbers, shared};
 use sedge_recordings::{Limits, RecordingError, Series, SeriesOptions, SeriesSet, read_npz, read_series};
 
 fn read(name: &str) -> SeriesSet {
