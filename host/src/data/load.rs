@@ -1,0 +1,129 @@
+//! One door for every kind of data: looks at what a source is and sends it to its reader.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use sedge_recordings::{ImageFolder, Limits, SeriesOptions, SeriesSet, read_series};
+
+use super::images::{ImageSink, Picture, Tag, in_parallel};
+use super::windows::{Run, WindowSink, spread};
+use super::{DataError, Dataset, LoadOptions, parquet_images, streams};
+
+/// Pictures decoded, and held, at a time.
+const IMAGES_AT_ONCE: usize = 256;
+
+/// Loads data into memory.
+///
+/// | `source` | gives |
+/// |---|---|
+/// | `FILE.parquet`, or a folder of `<split>-*.parquet` | images (Hugging Face layout); each its own group |
+/// | a folder of images, or of one sub-folder a class | images; each its own group |
+/// | `FILE.npz`, `FILE.csv` | windows; the group is the subject, or else the recording |
+/// | `FILE.mcap` | frames or IMU windows; one group |
+/// | `sim`, `sim:key=value,...` | frames labelled by room, or IMU windows by floor; a group a visit |
+///
+/// # Errors
+/// Whatever is wrong with the source as a whole, the options or the limits. Single bad records are
+/// passed over and listed in [`Dataset::skipped`].
+pub fn load(source: impl AsRef<Path>, options: &LoadOptions) -> Result<Dataset, DataError> {
+    options.check()?;
+    let path = source.as_ref();
+    let name = path.display().to_string();
+    if name == "sim" || name.starts_with("sim:") {
+        return streams::load_sim(&name, options);
+    }
+    let kind = fs::metadata(path).map_err(|source| DataError::Io { path: path.to_owned(), source })?;
+    if kind.is_dir() {
+        return load_folder(&name, path, options);
+    }
+    match path.extension().unwrap_or_default().to_ascii_lowercase().to_str() {
+        Some("parquet") => parquet_images::load(&name, &[path.to_owned()], options),
+        Some("npz" | "csv") => load_series(&name, path, options),
+        Some("mcap") => streams::load_mcap(&name, path, options),
+        _ => Err(DataError::UnknownKind { path: path.to_owned() }),
+    }
+}
+
+fn load_folder(name: &str, path: &Path, options: &LoadOptions) -> Result<Dataset, DataError> {
+    let shards = parquet_files(path)?;
+    if shards.is_empty() {
+        let split = path.join(&options.split);
+        let folder = if split.is_dir() { split } else { path.to_owned() };
+        let inner = parquet_files(&folder)?;
+        if inner.is_empty() {
+            return load_images(name, &folder, options);
+        }
+        return parquet_images::load(name, &inner, options);
+    }
+    let prefix = format!("{}-", options.split);
+    let chosen: Vec<PathBuf> = shards.iter().filter(|p| file_name(p).starts_with(&prefix)).cloned().collect();
+    if chosen.is_empty() {
+        let found = shards.iter().take(20).map(|p| file_name(p)).collect();
+        return Err(DataError::NoSplit { path: path.to_owned(), split: options.split.clone(), found });
+    }
+    parquet_images::load(name, &chosen, options)
+}
+
+/// The Parquet files directly in a folder, by name.
+fn parquet_files(folder: &Path) -> Result<Vec<PathBuf>, DataError> {
+    let failed = |source| DataError::Io { path: folder.to_owned(), source };
+    let mut files = Vec::new();
+    for entry in fs::read_dir(folder).map_err(failed)? {
+        let path = entry.map_err(failed)?.path();
+        if path.extension().is_some_and(|e| e.eq_ignore_ascii_case("parquet")) && path.is_file() {
+            files.push(path);
+        }
+    }
+    files.sort();
+    Ok(files)
+}
+
+fn file_name(path: &Path) -> String {
+    path.file_name().unwrap_or_default().to_string_lossy().into_owned()
+}
+
+fn load_images(name: &str, path: &Path, options: &LoadOptions) -> Result<Dataset, DataError> {
+    let folder = ImageFolder::open(path, &Limits::default())?;
+    let all = folder.entries();
+    let chosen = spread(all.len(), options.limit.map_or(all.len(), |limit| limit.min(all.len())));
+    let mut sink = ImageSink::new(name, options);
+    for part in chosen.chunks(IMAGES_AT_ONCE) {
+        let pictures = in_parallel(part, options.workers, |&index| {
+            let frame = folder.decode(&all[index]).map_err(|e| e.to_string())?;
+            Picture::fit(&frame, options.image_size).map_err(|e| e.to_string())
+        })?;
+        for (&index, picture) in part.iter().zip(pictures) {
+            let label = all[index].label;
+            match picture {
+                Ok(picture) => sink.push(picture, Tag { label, group: index as u32, order: index as u64 })?,
+                Err(why) => sink.skip(format!("image {}", index + 1), why)?,
+            }
+        }
+        sink.expect(chosen.len() as u64)?;
+    }
+    sink.finish(folder.classes().to_vec())
+}
+
+fn load_series(name: &str, path: &Path, options: &LoadOptions) -> Result<Dataset, DataError> {
+    let read = SeriesOptions { accel_in_g: options.accel_in_g, rate_hz: options.source_rate_hz };
+    let SeriesSet { series, class_names, .. } = read_series(path, &read, &Limits::default())?;
+    let grouped = series.iter().all(|series| series.group.is_some());
+    let mut sink = WindowSink::new(name, options);
+    for (number, series) in series.iter().enumerate() {
+        sink.add(&Run {
+            name: &series.name,
+            channels: series.channels(),
+            values: series.values(),
+            rate_hz: series.rate_hz.unwrap_or(0.0),
+            label: series.label,
+            group: series.group.filter(|_| grouped).unwrap_or(number as u32),
+            // Recordings of one subject follow each other, far enough apart not to be neighbours.
+            order: ((number as u64) << 32, 1),
+        })?;
+    }
+    sink.finish(class_names)
+}
+
+#[cfg(test)]
+#[path = "load_tests.rs"]
+mod tests;

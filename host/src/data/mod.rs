@@ -1,0 +1,25 @@
+//! Data on its way to training and evaluation: every kind of source becomes one [`Dataset`]
+//! ([`load`]), which is split by group ([`split`]) and handed out as plain batches
+//! ([`Dataset::batch_f32`]) or as augmented pairs ([`Loader`]).
+
+mod dataset;
+mod error;
+mod images;
+mod load;
+mod loader;
+mod options;
+mod parquet_guard;
+mod parquet_images;
+mod skipped;
+pub mod split;
+mod streams;
+#[cfg(test)]
+mod testing;
+mod windows;
+
+pub use dataset::{ChannelStats, Dataset, Labels, Samples};
+pub use error::DataError;
+pub use load::load;
+pub use loader::{Augment, Batch, Epoch, Loader, MAX_WORKERS};
+pub use options::LoadOptions;
+pub use skipped::{MAX_NAMED, SkipList, Skipped};

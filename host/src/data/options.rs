@@ -1,0 +1,97 @@
+//! How data is to be loaded: what to take, into what shape, and how much may go wrong.
+
+use sedge_models::Modality;
+use serde::{Deserialize, Serialize};
+
+use super::DataError;
+use super::loader::MAX_WORKERS;
+
+/// Largest side that images are resized to.
+const MAX_IMAGE_SIZE: usize = 4096;
+/// Longest window, in rows.
+const MAX_WINDOW: usize = sedge_augment::MAX_SIDE;
+
+/// What to load and within which limits. Fields that do not concern a source are ignored by it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct LoadOptions {
+    /// Which part of a folder: its files `<split>-*.parquet`, or its sub-folder of that name.
+    pub split: String,
+    /// At most this many samples: the first images of a Parquet file or stream, but evenly spread
+    /// ones of an image folder or of windows, whose order is often by class or subject.
+    pub limit: Option<usize>,
+    /// Resizes every image, by its largest centred square, to this many pixels a side. Without it
+    /// images keep their size, and must all have the same.
+    pub image_size: Option<usize>,
+    /// What to take of a stream that has both; images, when it has any, by default.
+    pub modality: Option<Modality>,
+    /// Rows in a window.
+    pub window: usize,
+    /// Rows from one window's start to the next.
+    pub stride: usize,
+    /// Resamples series to this many rows a second; without it they keep their rate.
+    pub rate_hz: Option<f32>,
+    /// The rate that series were recorded at, where the file does not say, or says wrong.
+    pub source_rate_hz: Option<f32>,
+    /// Accelerations are in g and are to be turned into m/s².
+    pub accel_in_g: bool,
+    /// Most memory that the samples may take, in bytes.
+    pub max_bytes: u64,
+    /// Most bad records that are passed over before loading is given up.
+    pub max_skipped: u64,
+    /// Threads that decode images; changes nothing but the time it takes.
+    pub workers: usize,
+}
+
+impl Default for LoadOptions {
+    fn default() -> Self {
+        Self {
+            split: "train".to_owned(),
+            limit: None,
+            image_size: None,
+            modality: None,
+            window: 128,
+            stride: 64,
+            rate_hz: None,
+            source_rate_hz: None,
+            accel_in_g: false,
+            max_bytes: 4 << 30,
+            max_skipped: 1000,
+            workers: std::thread::available_parallelism().map_or(1, usize::from).min(8),
+        }
+    }
+}
+
+impl LoadOptions {
+    /// Whether every option is within its range.
+    ///
+    /// # Errors
+    /// [`DataError::Option`] with the name of the first that is not.
+    pub fn check(&self) -> Result<(), DataError> {
+        let one_or_more = "one or more";
+        require("limit", self.limit.unwrap_or(1), |n| *n > 0, one_or_more)?;
+        require(
+            "image_size",
+            self.image_size.unwrap_or(1),
+            |n| (1..=MAX_IMAGE_SIZE).contains(n),
+            "1 to 4096",
+        )?;
+        require("window", self.window, |n| (2..=MAX_WINDOW).contains(n), "2 to 16384 rows")?;
+        require("stride", self.stride, |n| *n > 0, one_or_more)?;
+        require("workers", self.workers, |n| (1..=MAX_WORKERS).contains(n), "1 to 64")?;
+        for (option, rate) in [("rate_hz", self.rate_hz), ("source_rate_hz", self.source_rate_hz)] {
+            require(option, rate.unwrap_or(1.0), |r| r.is_finite() && *r > 0.0, "above zero")?;
+        }
+        let named = !self.split.is_empty() && !self.split.contains(['/', '\\']);
+        require("split", self.split.clone(), |_| named, "a name such as train or test")
+    }
+}
+
+fn require<T: std::fmt::Display>(
+    option: &'static str,
+    found: T,
+    accepts: impl Fn(&T) -> bool,
+    wanted: &'static str,
+) -> Result<(), DataError> {
+    if accepts(&found) { Ok(()) } else { Err(DataError::Option { option, found: found.to_string(), wanted }) }
+}
