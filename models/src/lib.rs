@@ -3,10 +3,20 @@
 //!
 //! This crate builds graphs and runs none; [`sedge-engine`](../sedge_engine/index.html) runs them.
 
+pub mod architecture;
+pub(crate) mod autodiff;
+pub mod bundle;
+pub mod compile;
+pub(crate) mod graph;
 pub mod input;
+pub mod layout;
+pub mod objective;
 pub mod onnx;
+pub mod optimizer;
+pub mod selection;
 pub mod step;
 pub mod tensors;
+pub mod weights;
 
 pub use input::{InputSpec, InputSpecError, Modality};
 pub use step::{InputTensor, StateRole, StateSpec, StepSpec, TrainingStep};

@@ -6,6 +6,7 @@
 
 mod encoder;
 mod error;
+mod graph;
 mod tract_step;
 
 use std::collections::BTreeMap;

@@ -162,4 +162,14 @@ pub enum OnnxError {
         /// The value.
         value: String,
     },
+    /// A new weight that does not fit the initializer it should replace.
+    #[error("the new weight for `{name}` has shape {found:?}; the model wants {wanted:?} of type FLOAT")]
+    Replacement {
+        /// The initializer.
+        name: String,
+        /// Shape of the new weight.
+        found: Vec<usize>,
+        /// Shape of the initializer.
+        wanted: Vec<usize>,
+    },
 }

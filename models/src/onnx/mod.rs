@@ -1,11 +1,17 @@
 //! ONNX in and out. Whatever comes from outside enters through [`read::parse`], which checks it.
 
+pub mod build;
 mod check;
+mod edit;
 pub mod error;
 pub mod inspect;
+pub(crate) mod proto;
 pub mod read;
 mod wire;
+pub(crate) mod write;
 
+pub(crate) use edit::lift;
+pub use edit::{initializers, replace_initializers};
 pub use error::OnnxError;
 pub use inspect::{OnnxSummary, ValueSummary};
 

@@ -1,0 +1,128 @@
+//! One prepared graph: loaded once, optimised by tract, run many times. Both the encoder and the
+//! training step sit on it. tract's panics on malformed models are contained here.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
+use ndarray::{ArrayD, ArrayViewD, IxDyn};
+use sedge_models::{layout, onnx};
+use tract_onnx::prelude::*;
+use tract_onnx::tract_core::internal::*;
+use tract_onnx::tract_hir::infer::Factoid;
+
+use crate::EngineError;
+
+pub(crate) type Result<T> = std::result::Result<T, EngineError>;
+
+/// A graph ready to run.
+pub(crate) struct Graph {
+    what: &'static str,
+    plan: Arc<TypedRunnableModel>,
+    state: TypedSimpleState,
+    pub(crate) inputs: Vec<(String, Vec<usize>)>,
+    pub(crate) outputs: Vec<Vec<usize>>,
+}
+
+impl Graph {
+    /// Loads `bytes`; a symbolic leading dimension of the first input becomes `batch`.
+    pub(crate) fn load(what: &'static str, bytes: &[u8], batch: Option<usize>) -> Result<Self> {
+        let proto =
+            onnx::read::parse(bytes).map_err(|e| EngineError::Load { what, reason: e.to_string() })?;
+        let prepared = contained(|| {
+            let mut model = tract_onnx::onnx().model_for_proto_model(&proto)?;
+            if let Some(batch) = batch {
+                fix_batch(&mut model, batch)?;
+            }
+            let model = layout::channels_last(&model.into_typed()?)?;
+            let shape = |o: &OutletId| -> TractResult<Vec<usize>> {
+                let fact = model.outlet_fact(*o)?;
+                ensure!(fact.datum_type == f32::datum_type(), "`{}` is not float", model.node(o.node).name);
+                let shape = fact.shape.as_concrete();
+                Ok(shape.with_context(|| format!("a symbolic shape {:?}", fact.shape))?.to_vec())
+            };
+            let inputs: Vec<(String, Vec<usize>)> = model
+                .input_outlets()?
+                .iter()
+                .map(|o| Ok((model.node(o.node).name.clone(), shape(o)?)))
+                .collect::<TractResult<_>>()?;
+            let outputs: Vec<Vec<usize>> =
+                model.output_outlets()?.iter().map(shape).collect::<TractResult<_>>()?;
+            let plan = model.into_optimized()?.into_runnable()?;
+            let state = plan.spawn()?;
+            Ok((plan, state, inputs, outputs))
+        });
+        let (plan, state, inputs, outputs) = prepared.map_err(|reason| EngineError::Load { what, reason })?;
+        Ok(Self { what, plan, state, inputs, outputs })
+    }
+
+    /// Runs the graph over `inputs`, in the order of [`Graph::inputs`].
+    pub(crate) fn run(&mut self, inputs: TVec<TValue>) -> Result<TVec<TValue>> {
+        let state = &mut self.state;
+        let result = contained(|| state.run(inputs));
+        result.map_err(|reason| {
+            // A state that failed half-way may hold leftovers of the failed run.
+            if let Ok(fresh) = self.plan.spawn() {
+                self.state = fresh;
+            }
+            EngineError::Run { what: self.what, reason }
+        })
+    }
+}
+
+fn contained<T>(work: impl FnOnce() -> TractResult<T>) -> std::result::Result<T, String> {
+    // Whatever a panic leaves behind is dropped or replaced by the callers.
+    match catch_unwind(AssertUnwindSafe(work)) {
+        Ok(result) => result.map_err(|e| format!("{e:#}")),
+        Err(_) => Err("the graph library panicked; the model is malformed or hits a defect in it".into()),
+    }
+}
+
+fn fix_batch(model: &mut InferenceModel, batch: usize) -> TractResult<()> {
+    let mut fact = model.input_fact(0)?.clone();
+    let leading = fact.shape.dim(0).context("the input has no axes")?;
+    let is_fixed = leading.concretize().is_some_and(|d| d.to_usize().is_ok());
+    if !is_fixed {
+        fact.shape.set_dim(0, batch.to_dim());
+        model.set_input_fact(0, fact)?;
+        // What the file says of its outputs still speaks of the symbol.
+        for slot in 0..model.output_outlets()?.len() {
+            model.set_output_fact(slot, InferenceFact::default())?;
+        }
+    }
+    Ok(())
+}
+
+/// Copies an array into a tract value, in row-major order.
+pub(crate) fn value(array: ArrayViewD<'_, f32>) -> TractResult<TValue> {
+    let tensor = match array.as_slice() {
+        Some(values) => Tensor::from_shape(array.shape(), values)?,
+        None => Tensor::from_shape(array.shape(), &array.iter().copied().collect::<Vec<_>>())?,
+    };
+    Ok(tensor.into_tvalue())
+}
+
+/// The values of a float tensor.
+pub(crate) fn floats<'t>(what: &'static str, tensor: &'t TValue) -> Result<PlainFloats<'t>> {
+    let failed = |e: TractError| EngineError::Run { what, reason: format!("{e:#}") };
+    let view = tensor.try_as_plain_ram().map_err(failed)?;
+    view.as_slice::<f32>().map_err(failed)?;
+    Ok(PlainFloats { view, shape: tensor.shape() })
+}
+
+/// Borrowed float values, checked to be such.
+pub(crate) struct PlainFloats<'t> {
+    view: tract_onnx::tract_core::internal::PlainView<'t>,
+    shape: &'t [usize],
+}
+
+impl PlainFloats<'_> {
+    pub(crate) fn values(&self) -> &[f32] {
+        // Checked when made.
+        self.view.as_slice::<f32>().unwrap_or(&[])
+    }
+
+    pub(crate) fn array(&self) -> ArrayD<f32> {
+        let values = self.values().to_vec();
+        ArrayD::from_shape_vec(IxDyn(self.shape), values).unwrap_or_else(|_| ArrayD::zeros(IxDyn(self.shape)))
+    }
+}

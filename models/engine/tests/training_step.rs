@@ -1,0 +1,136 @@
+//! Whole training steps, compiled and run, against PyTorch in float64
+//! (`models/goldens/training_step.py`): losses, every weight after one and three steps, running statistics,
+//! and the embedding in evaluation mode through both inference forms.
+#![allow(clippy::unwrap_used, clippy::panic, missing_docs)]
+
+use ndarray::ArrayD;
+use sedge_engine::{Encoder, Engine, TractStep};
+use sedge_models::architecture::{Architecture, Block, Conv1d, Form, InvertedResidual, fold};
+use sedge_models::compile::{Recipe, compile};
+use sedge_models::objective::{Objective, ProjectionHead};
+use sedge_models::onnx::build::Batch;
+use sedge_models::optimizer::Optimizer;
+use sedge_models::selection::Selection;
+use sedge_models::weights::{TensorLimits, decode};
+use sedge_models::{StateRole, Tensors};
+
+fn read(name: &str) -> Tensors {
+    let bytes = std::fs::read(format!("{}/../goldens/{name}", env!("CARGO_MANIFEST_DIR"))).unwrap();
+    decode(&bytes, TensorLimits::default()).unwrap()
+}
+
+fn group(golden: &Tensors, prefix: &str) -> Tensors {
+    let found = golden.iter().filter_map(|(k, v)| Some((k.strip_prefix(prefix)?.to_string(), v.clone())));
+    found.collect()
+}
+
+/// Largest difference relative to the largest value of the expected tensor.
+fn error(found: &ArrayD<f32>, expected: &ArrayD<f32>) -> f32 {
+    assert_eq!(found.shape(), expected.shape());
+    let scale = expected.iter().fold(1e-3f32, |m, v| m.max(v.abs()));
+    found.iter().zip(expected).fold(0f32, |m, (a, b)| m.max((a - b).abs())) / scale
+}
+
+fn check(name: &str, architecture: &Architecture, objective: Objective, optimizer: Optimizer) {
+    let golden = read(name);
+    let views = &golden["views"];
+    let sample = &views.shape()[1..];
+    let initial = group(&golden, "initial/");
+    let encoder_weights: Tensors = architecture.initial_weights(sample, 0).unwrap();
+    let weights: Tensors = encoder_weights.keys().map(|k| (k.clone(), initial[k].clone())).collect();
+    let encoder =
+        architecture.graph(Form::Training, Batch::Fixed(views.shape()[0]), sample, &weights).unwrap();
+    let trained = Selection::All.pick(
+        &architecture.stages(),
+        weights.keys().filter(|k| !k.contains("running")),
+    );
+    let step = compile(Recipe {
+        encoder,
+        trained,
+        statistics: weights.clone(),
+        objective: objective.clone(),
+        optimizer,
+        lr: golden["lr"][[0]],
+        weight_decay: golden["weight_decay"][[0]],
+        seed: 5,
+    })
+    .unwrap();
+    let mut engine = TractStep::new(&step).unwrap();
+    let mut state = engine.state().unwrap();
+    for (name, value) in &mut state {
+        if let Some(given) = initial.get(name) {
+            *value = given.clone();
+        }
+    }
+    engine.set_state(&state).unwrap();
+
+    let targets = golden["targets"].view();
+    let mut inputs = vec![("views", views.view())];
+    if matches!(objective, Objective::CrossEntropy { .. }) {
+        inputs.push(("targets", targets));
+    }
+    for at in 0..3 {
+        let metrics = engine.step(&inputs, &[]).unwrap();
+        let expected = golden[&format!("loss/{at}")][[0]];
+        let difference = (metrics["loss"] - expected).abs();
+        assert!(difference < 2e-5 * (1.0 + expected.abs()), "{name} step {at}: {} vs {expected}", metrics["loss"]);
+        let after = group(&golden, &format!("after{at}/"));
+        let state = engine.state().unwrap();
+        for (tensor, expected) in &after {
+            let error = error(&state[tensor], expected);
+            assert!(error < 1e-4, "{name} step {at} `{tensor}`: relative error {error}");
+        }
+    }
+    let carried = step.spec.state.iter().filter(|s| s.role != StateRole::Optimizer).count();
+    assert_eq!(carried, initial.len());
+
+    let state = engine.state().unwrap();
+    let trained: Tensors = encoder_weights.keys().map(|k| (k.clone(), state[k].clone())).collect();
+    for (form, weights) in [(Form::Inference, trained.clone()), (Form::Folded, fold(&trained).unwrap())] {
+        let model = architecture.graph(form, Batch::Symbolic, sample, &weights).unwrap();
+        let bytes = prost::Message::encode_to_vec(&model);
+        let mut encoder = Encoder::new(&bytes, 3).unwrap();
+        let embedding = encoder.embed(views.view()).unwrap().into_dyn();
+        let error = error(&embedding, &golden["embedding"]);
+        assert!(error < 1e-4, "{name} {form:?}: relative error {error}");
+    }
+}
+
+fn image() -> Architecture {
+    let block = |channels, stride| Block { channels, stride, expand: 2 };
+    Architecture::InvertedResidual(InvertedResidual {
+        stem: 4,
+        stem_stride: 2,
+        blocks: vec![block(6, 2), block(6, 1)],
+        last: 8,
+    })
+}
+
+fn imu() -> Architecture {
+    Architecture::Conv1d(Conv1d { channels: vec![5, 8], strides: vec![1, 2], kernel: 5 })
+}
+
+fn contrast() -> Objective {
+    Objective::NtXent { head: ProjectionHead { hidden: 8, out: 4 }, temperature: 0.2 }
+}
+
+#[test]
+fn image_nt_xent_sgd() {
+    check("image_nt_xent_sgd.safetensors", &image(), contrast(), Optimizer::SGD);
+}
+
+#[test]
+fn image_cross_entropy_adamw() {
+    let objective = Objective::CrossEntropy { classes: 3 };
+    check("image_cross_entropy_adamw.safetensors", &image(), objective, Optimizer::ADAMW);
+}
+
+#[test]
+fn imu_nt_xent_adamw() {
+    check("imu_nt_xent_adamw.safetensors", &imu(), contrast(), Optimizer::ADAMW);
+}
+
+#[test]
+fn imu_cross_entropy_sgd() {
+    check("imu_cross_entropy_sgd.safetensors", &imu(), Objective::CrossEntropy { classes: 3 }, Optimizer::SGD);
+}

@@ -1,0 +1,182 @@
+//! Encoders as data. An [`Architecture`] is a few numbers in TOML; from it come its initial weights,
+//! its graph for training (batch norm by batch statistics), its graph with stored statistics, and
+//! its graph for shipping (batch norm folded away). There is no second definition of any network.
+
+mod conv1d;
+mod inverted_residual;
+mod unit;
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use tract_onnx::pb;
+
+pub use conv1d::Conv1d;
+pub use inverted_residual::{Block, InvertedResidual};
+pub(crate) use unit::Initial;
+pub use unit::{BATCH_NORM_EPSILON, fold};
+
+use crate::onnx::build::{Batch, GraphBuilder};
+use crate::tensors::Tensors;
+use unit::Wiring;
+
+/// Name of an encoder's input.
+pub const INPUT: &str = "x";
+/// Name of an encoder's output, `[batch, embedding_dim]`.
+pub const OUTPUT: &str = "embedding";
+
+/// The form in which an architecture's graph is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    /// Batch norm by the statistics of the batch, which leave as extra outputs
+    /// `<layer>.batch_mean` and `<layer>.batch_var`.
+    Training,
+    /// Batch norm by stored running statistics, as an operator of its own.
+    Inference,
+    /// Batch norm folded into the convolutions; wants weights that went through [`fold`].
+    Folded,
+}
+
+/// An encoder as data.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "kebab-case")]
+pub enum Architecture {
+    /// Images: inverted residual blocks (MobileNetV2).
+    InvertedResidual(InvertedResidual),
+    /// Sensor windows: one-dimensional convolutions.
+    Conv1d(Conv1d),
+}
+
+/// What is wrong with an architecture.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ArchitectureError {
+    /// A number outside its range.
+    #[error("architecture field `{field}` is {found}; it must lie in {low}..={high}")]
+    Range {
+        /// Which field.
+        field: String,
+        /// Its value.
+        found: usize,
+        /// Smallest value allowed.
+        low: usize,
+        /// Largest value allowed.
+        high: usize,
+    },
+    /// The input shape does not fit.
+    #[error("this architecture reads samples of shape {wanted}, not {found:?}")]
+    Input {
+        /// The shape given.
+        found: Vec<usize>,
+        /// What is wanted, in words.
+        wanted: &'static str,
+    },
+    /// A weight is missing or has another shape.
+    #[error("weight `{name}` must be there with shape {wanted:?}, found {found:?}")]
+    Weight {
+        /// Which weight.
+        name: String,
+        /// Shape found, `None` when it is missing.
+        found: Option<Vec<usize>>,
+        /// Shape wanted.
+        wanted: Vec<usize>,
+    },
+    /// No preset of that name.
+    #[error("no architecture is called `{name}`; known: {known}")]
+    Unknown {
+        /// The name asked for.
+        name: String,
+        /// Every name there is.
+        known: String,
+    },
+}
+
+pub(crate) fn in_range(field: &str, found: usize, low: usize, high: usize) -> Result<(), ArchitectureError> {
+    if (low..=high).contains(&found) {
+        return Ok(());
+    }
+    Err(ArchitectureError::Range { field: field.into(), found, low, high })
+}
+
+impl Architecture {
+    /// Every preset by name.
+    pub fn presets() -> BTreeMap<&'static str, Self> {
+        BTreeMap::from([
+            ("image-small", Self::InvertedResidual(InvertedResidual::small())),
+            ("image-tiny", Self::InvertedResidual(InvertedResidual::tiny())),
+            ("imu-small", Self::Conv1d(Conv1d::small())),
+        ])
+    }
+
+    /// The preset called `name`.
+    pub fn preset(name: &str) -> Result<Self, ArchitectureError> {
+        let mut presets = Self::presets();
+        let known = presets.keys().copied().collect::<Vec<_>>().join(", ");
+        presets.remove(name).ok_or(ArchitectureError::Unknown { name: name.into(), known })
+    }
+
+    /// Values in one embedding.
+    pub fn embedding_dim(&self) -> usize {
+        match self {
+            Self::InvertedResidual(net) => net.last,
+            Self::Conv1d(net) => net.channels.last().copied().unwrap_or(0),
+        }
+    }
+
+    /// Whether every number is in range and `sample` (`[channels, ...]`) is a shape it can read.
+    pub fn check(&self, sample: &[usize]) -> Result<(), ArchitectureError> {
+        match self {
+            Self::InvertedResidual(net) => net.check(sample),
+            Self::Conv1d(net) => net.check(sample),
+        }
+    }
+
+    /// Freshly drawn weights (He et al. 2015, fan-out form for depthwise-friendly scaling), batch norm at
+    /// identity, running statistics at mean 0 and variance 1.
+    pub fn initial_weights(&self, sample: &[usize], seed: u64) -> Result<Tensors, ArchitectureError> {
+        self.check(sample)?;
+        let mut wiring = Wiring::drawing(seed);
+        self.wire(&mut wiring, Batch::Fixed(1), sample, Form::Inference)?;
+        Ok(wiring.into_weights())
+    }
+
+    /// The graph in `form` over `weights`: input [`INPUT`] `[batch, ...sample]`, output [`OUTPUT`].
+    pub fn graph(
+        &self,
+        form: Form,
+        batch: Batch,
+        sample: &[usize],
+        weights: &Tensors,
+    ) -> Result<pb::ModelProto, ArchitectureError> {
+        self.check(sample)?;
+        self.wire(&mut Wiring::reading(weights), batch, sample, form)
+    }
+
+    /// Layer groups from input to output, each a list of weight-name prefixes: the stem, every block,
+    /// the last layer. "The last N blocks" means the last N of these.
+    pub fn stages(&self) -> Vec<String> {
+        match self {
+            Self::InvertedResidual(net) => net.stages(),
+            Self::Conv1d(net) => net.stages(),
+        }
+    }
+
+    fn wire(
+        &self,
+        wiring: &mut Wiring<'_>,
+        batch: Batch,
+        sample: &[usize],
+        form: Form,
+    ) -> Result<pb::ModelProto, ArchitectureError> {
+        let mut builder = GraphBuilder::new("encoder", batch);
+        let x = builder.input(INPUT, sample);
+        wiring.form = form;
+        let y = match self {
+            Self::InvertedResidual(net) => net.wire(wiring, &mut builder, x)?,
+            Self::Conv1d(net) => net.wire(wiring, &mut builder, x)?,
+        };
+        builder.output(OUTPUT, &y, true);
+        wiring.emit_statistics(&mut builder);
+        Ok(builder.finish())
+    }
+}

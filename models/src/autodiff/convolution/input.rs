@@ -1,0 +1,164 @@
+//! Gradient of a convolution with respect to its input.
+//!
+//! With stride `s` and padding `p`, input position `s*q + r` (phase `r`) receives `dy[o] * w[k]` from
+//! every pair with `s*o + k = s*q + r + p`. So each phase is a small stride-one convolution of `dy`
+//! with the taps `k = r + p (mod s)`, and the phases interleave. Stride one is the case of one phase:
+//! the well-known convolution with the flipped, transposed kernel. Inserting zeros instead would
+//! multiply most of them for nothing.
+
+use tract_onnx::prelude::*;
+use tract_onnx::tract_core::ops::array::Gather;
+use tract_onnx::tract_core::ops::change_axes::AxisOp;
+use tract_onnx::tract_core::ops::cnn::KernelFormat;
+use tract_onnx::tract_core::ops::nn::DataFormat;
+
+use super::{Geometry, SPATIAL, convolution};
+use crate::graph::Graph;
+
+/// The taps of one phase of one axis.
+struct Phase {
+    /// Kernel positions, descending, so that the output positions they read ascend.
+    taps: Vec<usize>,
+    /// Output position that the first tap reads, relative to `q`.
+    first: isize,
+}
+
+impl Phase {
+    fn new(geometry: &Geometry, axis: usize, phase: usize) -> Self {
+        let (stride, reach) = (geometry.stride[axis], phase + geometry.before[axis]);
+        let taps: Vec<usize> =
+            (0..geometry.kernel[axis]).rev().filter(|k| k % stride == reach % stride).collect();
+        let first = taps.first().map_or(0, |&k| (reach as isize - k as isize).div_euclid(stride as isize));
+        Self { taps, first }
+    }
+}
+
+pub(super) fn gradient(
+    graph: &mut Graph,
+    geometry: &Geometry,
+    kernel: OutletId,
+    gradient: OutletId,
+) -> TractResult<OutletId> {
+    let rank = geometry.rank();
+    let kernel = transposed_kernel(graph, geometry, kernel)?;
+    let quotients: Vec<usize> = (0..rank).map(|i| geometry.extent[i].div_ceil(geometry.stride[i])).collect();
+    let mut parts = vec![];
+    for index in 0..geometry.stride.iter().product::<usize>() {
+        let phases: Vec<Phase> = unravel(index, &geometry.stride)
+            .iter()
+            .enumerate()
+            .map(|(i, &r)| Phase::new(geometry, i, r))
+            .collect();
+        parts.push(one_phase(graph, geometry, kernel, gradient, &phases, &quotients)?);
+    }
+    let mut d = interleave(graph, &geometry.stride, 0, &parts)?;
+    let mut shape = vec![geometry.batch];
+    shape.extend((0..rank).map(|i| quotients[i] * geometry.stride[i]));
+    shape.push(geometry.channels);
+    d = graph.reshape(d, &shape)?;
+    for i in 0..rank {
+        d = graph.slice(d, SPATIAL + i, 0, geometry.extent[i])?;
+    }
+    Ok(d)
+}
+
+/// `[out, in, k...]` to `[in, out, taps]`; a depthwise kernel `[c, 1, k...]` to `[c, 1, taps]`.
+fn transposed_kernel(graph: &mut Graph, geometry: &Geometry, kernel: OutletId) -> TractResult<OutletId> {
+    let kernel = if geometry.depthwise { kernel } else { graph.move_axis(kernel, 1, 0)? };
+    let per_group = if geometry.depthwise { 1 } else { geometry.out };
+    graph.reshape(kernel, &[geometry.channels, per_group, geometry.taps()])
+}
+
+fn one_phase(
+    graph: &mut Graph,
+    geometry: &Geometry,
+    kernel: OutletId,
+    gradient: OutletId,
+    phases: &[Phase],
+    quotients: &[usize],
+) -> TractResult<OutletId> {
+    let extents: Vec<usize> = phases.iter().map(|p| p.taps.len()).collect();
+    if extents.contains(&0) {
+        // A stride beyond the kernel leaves input positions that no output saw.
+        let mut shape = vec![geometry.batch];
+        shape.extend(quotients);
+        shape.push(geometry.channels);
+        let zero = graph.scalar(0.0, shape.len())?;
+        return graph.broadcast(zero, &shape);
+    }
+    let kernel = select_taps(graph, geometry, kernel, phases, &extents)?;
+    let (mut before, mut after) = (vec![], vec![]);
+    let mut window = gradient;
+    for (i, phase) in phases.iter().enumerate() {
+        let axis = SPATIAL + i;
+        let end = phase.first + (quotients[i] + extents[i]) as isize - 1;
+        let available = geometry.output[i] as isize;
+        let (start, stop) = (phase.first.clamp(0, available), end.clamp(0, available));
+        window = graph.slice(window, axis, start as usize, stop as usize)?;
+        before.push((start - phase.first) as usize);
+        after.push((end - stop) as usize);
+    }
+    let group = if geometry.depthwise { geometry.channels } else { 1 };
+    let channels = (geometry.out, geometry.channels);
+    let op = convolution(DataFormat::NHWC, KernelFormat::OIHW, &extents, (&before, &after), channels, group);
+    let no_bias = graph.scalar(0.0, 0)?;
+    graph.node(op, &[window, kernel, no_bias])
+}
+
+/// The kernel reduced to the taps of the phases, in their order.
+fn select_taps(
+    graph: &mut Graph,
+    geometry: &Geometry,
+    kernel: OutletId,
+    phases: &[Phase],
+    extents: &[usize],
+) -> TractResult<OutletId> {
+    let mut indices = vec![0i64];
+    for (i, phase) in phases.iter().enumerate() {
+        let width = geometry.kernel[i] as i64;
+        indices = indices
+            .iter()
+            .flat_map(|&base| phase.taps.iter().map(move |&k| base * width + k as i64))
+            .collect();
+    }
+    let shape = graph.shape(kernel)?;
+    let in_order =
+        indices.iter().enumerate().all(|(i, &k)| i as i64 == k) && indices.len() == geometry.taps();
+    let selected = if in_order {
+        kernel
+    } else {
+        let indices = graph.constant(tensor1(&indices))?;
+        graph.node(Gather::new(2), &[kernel, indices])?
+    };
+    let target: Vec<usize> = shape[..2].iter().chain(extents).copied().collect();
+    graph.reshape(selected, &target)
+}
+
+/// Joins phases, row-major over `stride`: each spatial axis gains an axis of its phases right after it.
+fn interleave(
+    graph: &mut Graph,
+    stride: &[usize],
+    level: usize,
+    parts: &[OutletId],
+) -> TractResult<OutletId> {
+    let [one] = parts else {
+        let per_phase = parts.len() / stride[level];
+        let axis = SPATIAL + level + 1;
+        let mut rows = vec![];
+        for chunk in parts.chunks(per_phase) {
+            let inner = interleave(graph, stride, level + 1, chunk)?;
+            rows.push(graph.node(AxisOp::Add(axis), &[inner])?);
+        }
+        return graph.concat(axis, &rows);
+    };
+    Ok(*one)
+}
+
+fn unravel(mut index: usize, extents: &[usize]) -> Vec<usize> {
+    let mut position = vec![0; extents.len()];
+    for (i, &extent) in extents.iter().enumerate().rev() {
+        position[i] = index % extent;
+        index /= extent;
+    }
+    position
+}

@@ -1,0 +1,139 @@
+//! Convolution, one- and two-dimensional, dense and depthwise, channels last. Its three gradients
+//! (bias here, input and weight in files of their own) are written as convolutions and products
+//! again, in the forms that tract runs fastest; each form was chosen by measurement.
+
+mod input;
+mod weight;
+
+use tract_onnx::prelude::*;
+use tract_onnx::tract_core::internal::*;
+use tract_onnx::tract_core::ops::cnn::{Conv, KernelFormat, PaddingSpec, PoolSpec};
+use tract_onnx::tract_core::ops::nn::DataFormat;
+
+use super::{Site, Tape};
+
+/// First spatial axis of a channels-last tensor.
+const SPATIAL: usize = 1;
+
+/// The numbers of one convolution. Spatial lists have one entry an axis.
+struct Geometry {
+    batch: usize,
+    /// Channels in, all groups together.
+    channels: usize,
+    /// Channels out.
+    out: usize,
+    depthwise: bool,
+    kernel: Vec<usize>,
+    stride: Vec<usize>,
+    /// Spatial extent of the input.
+    extent: Vec<usize>,
+    /// Spatial extent of the output.
+    output: Vec<usize>,
+    /// Zero padding before and after.
+    before: Vec<usize>,
+    after: Vec<usize>,
+}
+
+impl Geometry {
+    fn new(op: &Conv, input: &[usize], kernel: &[usize], output: &[usize]) -> TractResult<Self> {
+        let spec = &op.pool_spec;
+        ensure!(op.q_params.is_none(), "a quantised convolution");
+        ensure!(op.kernel_fmt == KernelFormat::OIHW, "a kernel in {:?} order", op.kernel_fmt);
+        ensure!(spec.data_format.has_n(), "data in {:?} order", spec.data_format);
+        ensure!(spec.dilations().iter().all(|d| *d == 1), "dilation {:?}", spec.dilations());
+        let rank = spec.rank();
+        ensure!((1..=2).contains(&rank), "{rank} spatial axes");
+        let extent = input[SPATIAL..SPATIAL + rank].to_vec();
+        let padding = spec.computed_padding(&extent);
+        let (channels, out) = (spec.input_channels, spec.output_channels);
+        let depthwise = op.group > 1 && op.group == channels && channels == out;
+        ensure!(depthwise || op.group == 1, "{} groups of {channels} channels", op.group);
+        Ok(Self {
+            batch: input[0],
+            channels,
+            out,
+            depthwise,
+            kernel: kernel[2..].to_vec(),
+            stride: spec.strides().to_vec(),
+            extent,
+            output: output[SPATIAL..SPATIAL + rank].to_vec(),
+            before: padding.iter().map(|p| p.pad_before).collect(),
+            after: padding.iter().map(|p| p.pad_after).collect(),
+        })
+    }
+
+    fn rank(&self) -> usize {
+        self.kernel.len()
+    }
+
+    fn channel_axis(&self) -> usize {
+        SPATIAL + self.rank()
+    }
+
+    /// Number of taps of the kernel.
+    fn taps(&self) -> usize {
+        self.kernel.iter().product()
+    }
+}
+
+/// A stride-one convolution with explicit padding.
+fn convolution(
+    data_format: DataFormat,
+    kernel_fmt: KernelFormat,
+    kernel: &[usize],
+    padding: (&[usize], &[usize]),
+    channels: (usize, usize),
+    group: usize,
+) -> Conv {
+    let pool_spec = PoolSpec {
+        data_format,
+        kernel_shape: kernel.into(),
+        padding: PaddingSpec::Explicit(padding.0.into(), padding.1.into()),
+        dilations: None,
+        strides: None,
+        input_channels: channels.0,
+        output_channels: channels.1,
+    };
+    Conv { pool_spec, kernel_fmt, group, q_params: None }
+}
+
+pub(super) fn rule(tape: &mut Tape<'_>, op: &Conv, site: &Site) -> TractResult<()> {
+    let [x, kernel, bias] = *site.inputs.as_slice() else { bail!("a convolution of {} inputs", site.inputs.len()) };
+    let full = tape.full(site.gradient, &site.shape)?;
+    // Decluttering may prefer channels first here and there; the rule itself knows one layout.
+    let last = site.shape.len() - 1;
+    let first = op.pool_spec.data_format == DataFormat::NCHW;
+    let channel = if first { 1 } else { last };
+    let gradient = tape.graph.move_axis(full, channel, last)?;
+    let source = if tape.needs(kernel) { tape.graph.move_axis(x, channel, last)? } else { x };
+    let mut x_shape = tape.graph.shape(x)?;
+    let channels = x_shape.remove(channel);
+    x_shape.push(channels);
+    let (y_shape, kernel_shape) = (tape.graph.shape(gradient)?, tape.graph.shape(kernel)?);
+    let geometry = Geometry::new(op, &x_shape, &kernel_shape, &y_shape)?;
+
+    if tape.needs(bias) {
+        let shape = tape.graph.shape(bias)?;
+        ensure!(shape.iter().product::<usize>() == geometry.out, "a bias of shape {shape:?}");
+        let positions = y_shape.iter().product::<usize>() / geometry.out;
+        let rows = tape.graph.reshape(gradient, &[positions, geometry.out])?;
+        let total = tape.graph.sum(rows, &[0])?;
+        let d = tape.graph.reshape(total, &shape)?;
+        tape.give(bias, d)?;
+    }
+    if tape.needs(x) {
+        let d = input::gradient(tape.graph, &geometry, kernel, gradient)?;
+        let d = tape.graph.move_axis(d, last, channel)?;
+        tape.give(x, d)?;
+    }
+    if tape.needs(kernel) {
+        let d = if geometry.depthwise {
+            weight::depthwise(tape.graph, &geometry, source, gradient)?
+        } else {
+            weight::dense(tape.graph, &geometry, source, gradient)?
+        };
+        let d = tape.graph.reshape(d, &kernel_shape)?;
+        tape.give(kernel, d)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,218 @@
+//! Reverse-mode differentiation of a typed graph: walks the nodes that lie between the trained
+//! weights and the loss backwards, and lets each operator's rule wire its vector-Jacobian product
+//! (Griewank & Walther 2008, chapter 3). The result is more nodes of the same graph.
+//!
+//! One file a family of operators. A rule sees its node, the gradient of its output, and [`Tape`],
+//! through which it wires and hands gradients to its inputs. An operator without a rule is an error
+//! that names the node.
+//!
+//! **Lazy gradients.** The gradient of a sum is the same value everywhere. It is kept with extent one
+//! along such axes instead of being written out, and stretches where it meets a full operand. So a
+//! gradient has the rank of its value, and each axis either the value's extent or one.
+
+mod convolution;
+mod einsum;
+mod elementwise;
+mod pair;
+mod reduce;
+mod shape;
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::panic)]
+mod tests;
+
+use std::collections::HashMap;
+
+use tract_onnx::prelude::*;
+use tract_onnx::tract_core::internal::*;
+use tract_onnx::tract_core::ops;
+
+use crate::graph::Graph;
+
+/// An operator that has no gradient rule, or one that its rule does not cover.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("no gradient rule for operator {operator} of node `{node}` (output {shape:?}): {reason}")]
+pub struct NoRule {
+    /// The node's name.
+    pub node: String,
+    /// The operator.
+    pub operator: String,
+    /// Shape of its output.
+    pub shape: Vec<usize>,
+    /// What is missing.
+    pub reason: String,
+}
+
+/// The state of one backward walk.
+pub(crate) struct Tape<'g> {
+    pub(crate) graph: &'g mut Graph,
+    gradients: HashMap<OutletId, OutletId>,
+    /// Whether a node of the forward graph depends on a trained weight.
+    needed: Vec<bool>,
+    /// Nodes whose gradient passes through unchanged, because a later rule covered them too.
+    transparent: Vec<usize>,
+}
+
+/// One node as its rule sees it.
+pub(crate) struct Site {
+    pub(crate) inputs: TVec<OutletId>,
+    pub(crate) output: OutletId,
+    pub(crate) shape: TVec<usize>,
+    /// Gradient of the output, possibly lazy.
+    pub(crate) gradient: OutletId,
+}
+
+/// Wires the gradients of the scalar `loss` with respect to `weights`; gives them in that order, each
+/// with its weight's full shape. A weight that does not reach the loss is an error.
+pub(crate) fn differentiate(
+    graph: &mut Graph,
+    loss: OutletId,
+    weights: &[OutletId],
+) -> TractResult<Vec<OutletId>> {
+    graph.enter("backward");
+    let order = graph.model.eval_order()?;
+    let needed = depends_on(graph, &order, weights);
+    let rank = graph.rank(loss)?;
+    let one = graph.scalar(1.0, rank)?;
+    let gradients = HashMap::from([(loss, one)]);
+    let mut tape = Tape { graph, gradients, needed, transparent: vec![] };
+    for &id in order.iter().rev() {
+        if tape.needed.get(id) == Some(&true) {
+            tape.visit(id)?;
+        }
+    }
+    weights.iter().map(|&weight| tape.finished(weight)).collect()
+}
+
+fn depends_on(graph: &Graph, order: &[usize], weights: &[OutletId]) -> Vec<bool> {
+    let model = &graph.model;
+    let mut needed = vec![false; model.nodes().len()];
+    for weight in weights {
+        needed[weight.node] = true;
+    }
+    for &id in order {
+        if !graph.is_detached(id) && model.node(id).inputs.iter().any(|input| needed[input.node]) {
+            needed[id] = true;
+        }
+    }
+    needed
+}
+
+impl Tape<'_> {
+    /// Whether the value depends on a trained weight. Nodes wired by rules never do.
+    pub(crate) fn needs(&self, o: OutletId) -> bool {
+        self.needed.get(o.node) == Some(&true)
+    }
+
+    /// Adds `gradient` to what is known of the gradient of `o`.
+    pub(crate) fn give(&mut self, o: OutletId, gradient: OutletId) -> TractResult<()> {
+        if !self.needs(o) {
+            return Ok(());
+        }
+        let total = match self.gradients.get(&o) {
+            Some(&known) => self.graph.add(known, gradient)?,
+            None => gradient,
+        };
+        self.gradients.insert(o, total);
+        Ok(())
+    }
+
+    /// Writes a lazy gradient out to `shape`.
+    pub(crate) fn full(&mut self, gradient: OutletId, shape: &[usize]) -> TractResult<OutletId> {
+        self.graph.broadcast(gradient, shape)
+    }
+
+    /// Undoes broadcasting: `gradient` (of a value of shape `from`, possibly lazy) summed over the axes
+    /// along which an operand of shape `to` was stretched.
+    pub(crate) fn unbroadcast(
+        &mut self,
+        gradient: OutletId,
+        from: &[usize],
+        to: &[usize],
+    ) -> TractResult<OutletId> {
+        let shape = self.graph.shape(gradient)?;
+        let mut axes = vec![];
+        let mut repeated = 1;
+        for axis in 0..shape.len() {
+            if to[axis] == 1 && from[axis] != 1 {
+                // A lazy axis holds the same value everywhere: its sum is a product.
+                if shape[axis] == 1 {
+                    repeated *= from[axis];
+                } else {
+                    axes.push(axis);
+                }
+            }
+        }
+        let summed = self.graph.sum(gradient, &axes)?;
+        self.graph.scale(summed, repeated as f32)
+    }
+
+    /// Marks `node` as covered by the rule of one of its users.
+    pub(crate) fn pass_through(&mut self, node: usize) {
+        self.transparent.push(node);
+    }
+
+    /// The value of a constant holding one number.
+    pub(crate) fn constant_scalar(&self, o: OutletId) -> Option<f32> {
+        let fact = self.graph.model.outlet_fact(o).ok()?;
+        let value = fact.konst.as_ref().filter(|k| k.len() == 1)?;
+        value.cast_to_scalar::<f32>().ok()
+    }
+
+    /// How many nodes of the forward graph read `o`.
+    pub(crate) fn forward_users(&self, o: OutletId) -> usize {
+        let successors = self.graph.model.node(o.node).outputs.get(o.slot).map(|o| &o.successors);
+        successors.map_or(0, |s| s.iter().filter(|s| s.node < self.needed.len()).count())
+    }
+
+    fn finished(&mut self, weight: OutletId) -> TractResult<OutletId> {
+        let name = &self.graph.model.node(weight.node).name;
+        let gradient = *self
+            .gradients
+            .get(&weight)
+            .with_context(|| format!("weight `{name}` does not reach the loss"))?;
+        let shape = self.graph.shape(weight)?;
+        self.full(gradient, &shape)
+    }
+
+    fn visit(&mut self, id: usize) -> TractResult<()> {
+        let node = self.graph.model.node(id).clone();
+        let output = OutletId::new(id, 0);
+        let Some(&gradient) = self.gradients.get(&output) else { return Ok(()) };
+        if node.inputs.is_empty() {
+            return Ok(());
+        }
+        if self.transparent.contains(&id) {
+            return self.give(node.inputs[0], gradient);
+        }
+        let shape = self.graph.shape(output)?;
+        let site = Site { inputs: node.inputs.iter().copied().collect(), output, shape, gradient };
+        self.apply_rule(&node, &site).map_err(|error| {
+            let no_rule = NoRule {
+                node: node.name.clone(),
+                operator: node.op.name().to_string(),
+                shape: site.shape.to_vec(),
+                reason: format!("{error:#}"),
+            };
+            TractError::new(no_rule)
+        })
+    }
+
+    fn apply_rule(&mut self, node: &TypedNode, site: &Site) -> TractResult<()> {
+        let op = node.op.as_op();
+        if let Some(op) = op.downcast_ref::<ops::cnn::Conv>() {
+            convolution::rule(self, op, site)
+        } else if let Some(op) = op.downcast_ref::<ops::einsum::EinSum>() {
+            einsum::rule(self, op, site)
+        } else if let Some(op) = op.downcast_ref::<ops::binary::TypedBinOp>() {
+            pair::rule(self, op, site)
+        } else if let Some(op) = op.downcast_ref::<ops::element_wise::ElementWiseOp>() {
+            elementwise::rule(self, op, site)
+        } else if let Some(op) = op.downcast_ref::<ops::nn::Reduce>() {
+            reduce::sum_rule(self, op, site)
+        } else if let Some(op) = op.downcast_ref::<ops::nn::Softmax>() {
+            reduce::softmax_rule(self, op, site)
+        } else {
+            shape::rule(self, op, site)
+        }
+    }
+}

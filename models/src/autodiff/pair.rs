@@ -1,0 +1,111 @@
+//! Operators of two values: sum, difference, product, quotient, maximum and minimum with a constant.
+
+use tract_onnx::prelude::*;
+use tract_onnx::tract_core::internal::*;
+use tract_onnx::tract_core::ops::binary::TypedBinOp;
+use tract_onnx::tract_core::ops::math;
+
+use super::{Site, Tape};
+
+pub(super) fn rule(tape: &mut Tape<'_>, op: &TypedBinOp, site: &Site) -> TractResult<()> {
+    let [a, b] = *site.inputs.as_slice() else { bail!("a binary operator of {} inputs", site.inputs.len()) };
+    match op.0.name() {
+        "Add" => {
+            hand_back(tape, site, a, |_, g| Ok(g))?;
+            hand_back(tape, site, b, |_, g| Ok(g))
+        }
+        "Sub" => {
+            hand_back(tape, site, a, |_, g| Ok(g))?;
+            hand_back(tape, site, b, |tape, g| tape.graph.scale(g, -1.0))
+        }
+        "Mul" => {
+            hand_back(tape, site, a, |tape, g| tape.graph.mul(g, b))?;
+            hand_back(tape, site, b, |tape, g| tape.graph.mul(g, a))
+        }
+        "Div" => {
+            hand_back(tape, site, a, |tape, g| tape.graph.div(g, b))?;
+            hand_back(tape, site, b, |tape, g| {
+                let up = tape.graph.mul(g, site.output)?;
+                let quotient = tape.graph.div(up, b)?;
+                tape.graph.scale(quotient, -1.0)
+            })
+        }
+        "Max" => clip(tape, site, Side::Low),
+        "Min" => clip(tape, site, Side::High),
+        name => bail!("{name} of two values is not covered"),
+    }
+}
+
+/// Gives `operand` what `derive` makes of the gradient, with broadcasting undone.
+fn hand_back(
+    tape: &mut Tape<'_>,
+    site: &Site,
+    operand: OutletId,
+    derive: impl FnOnce(&mut Tape<'_>, OutletId) -> TractResult<OutletId>,
+) -> TractResult<()> {
+    if !tape.needs(operand) {
+        return Ok(());
+    }
+    let shape = tape.graph.shape(operand)?;
+    let derived = derive(tape, site.gradient)?;
+    let d = tape.unbroadcast(derived, &site.shape, &shape)?;
+    tape.give(operand, d)
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum Side {
+    Low,
+    High,
+}
+
+/// `max(x, low)` or `min(x, high)`; a minimum right after a maximum is treated as one clip, so that
+/// one mask serves both.
+fn clip(tape: &mut Tape<'_>, site: &Site, side: Side) -> TractResult<()> {
+    let (value, bound) = value_and_bound(tape, site.inputs[0], site.inputs[1])?;
+    let inner = tape.graph.model.node(value.node).clone();
+    let inner_is_max = inner.op_as::<TypedBinOp>().is_some_and(|op| op.0.name() == "Max");
+    if side == Side::High && inner_is_max && tape.forward_users(value) == 1 {
+        if let Ok((_, low)) = value_and_bound(tape, inner.inputs[0], inner.inputs[1]) {
+            let mask = mask(tape, site.output, Some(low), Some(bound))?;
+            let d = tape.graph.mul(mask, site.gradient)?;
+            tape.pass_through(value.node);
+            return tape.give(value, d);
+        }
+    }
+    let (low, high) = if side == Side::Low { (Some(bound), None) } else { (None, Some(bound)) };
+    let mask = mask(tape, site.output, low, high)?;
+    let d = tape.graph.mul(mask, site.gradient)?;
+    tape.give(value, d)
+}
+
+fn value_and_bound(tape: &Tape<'_>, a: OutletId, b: OutletId) -> TractResult<(OutletId, f32)> {
+    let bounded = |value, bound| tape.constant_scalar(bound).map(|bound| (value, bound));
+    bounded(a, b).or_else(|| bounded(b, a)).context("a maximum or minimum of two variable values")
+}
+
+/// One where the clipped `y` lies strictly between its bounds, zero elsewhere: `min(d * 1e30, 1)` of
+/// the distance to the bounds. Arithmetic instead of a comparison, because tract fuses it.
+fn mask(tape: &mut Tape<'_>, y: OutletId, low: Option<f32>, high: Option<f32>) -> TractResult<OutletId> {
+    const STEEP: f32 = 1e30;
+    let rank = tape.graph.rank(y)?;
+    let above = match low {
+        Some(0.0) => Some(y),
+        Some(low) => Some(tape.graph.offset(y, -low)?),
+        None => None,
+    };
+    let below = match high {
+        Some(high) => {
+            let high = tape.graph.scalar(high, rank)?;
+            Some(tape.graph.sub(high, y)?)
+        }
+        None => None,
+    };
+    let distance = match (above, below) {
+        (Some(above), Some(below)) => tape.graph.mul(below, above)?,
+        (Some(one), None) | (None, Some(one)) => one,
+        (None, None) => bail!("a clip without bounds"),
+    };
+    let steep = tape.graph.scale(distance, STEEP)?;
+    let one = tape.graph.scalar(1.0, rank)?;
+    tape.graph.binary(math::min(), steep, one)
+}

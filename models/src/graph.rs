@@ -1,0 +1,245 @@
+//! Wiring onto tract's typed graph. Objectives, gradients and optimisers are all written with these
+//! few operations, each of which says its own shape rule; constants that change nothing (a reshape
+//! to the same shape, a sum over no axis) add no node.
+//!
+//! Broadcasting follows tract: operands have one rank, and an axis of extent one stretches.
+
+use std::collections::{HashMap, HashSet};
+
+use tract_onnx::prelude::*;
+use tract_onnx::tract_core::internal::*;
+use tract_onnx::tract_core::ops::array::{MultiBroadcastTo, Pad, PadMode, Slice, TypedConcat};
+use tract_onnx::tract_core::ops::binary::TypedBinOp;
+use tract_onnx::tract_core::ops::change_axes::AxisOp;
+use tract_onnx::tract_core::ops::einsum::EinSum;
+use tract_onnx::tract_core::ops::element_wise::ElementWiseOp;
+use tract_onnx::tract_core::ops::math;
+use tract_onnx::tract_core::ops::nn::{Reduce, Reducer};
+
+/// A typed graph that is being added to.
+pub(crate) struct Graph {
+    pub(crate) model: TypedModel,
+    scope: &'static str,
+    count: usize,
+    scalars: HashMap<(u32, usize), OutletId>,
+    detached: HashSet<usize>,
+}
+
+impl Graph {
+    pub(crate) fn new(model: TypedModel) -> Self {
+        Self { model, scope: "forward", count: 0, scalars: HashMap::new(), detached: HashSet::new() }
+    }
+
+    /// Names given to nodes from here on begin with `scope`.
+    pub(crate) fn enter(&mut self, scope: &'static str) {
+        self.scope = scope;
+    }
+
+    /// Lets no gradient through `o`.
+    pub(crate) fn detach(&mut self, o: OutletId) -> OutletId {
+        self.detached.insert(o.node);
+        o
+    }
+
+    pub(crate) fn is_detached(&self, node: usize) -> bool {
+        self.detached.contains(&node)
+    }
+
+    pub(crate) fn shape(&self, o: OutletId) -> TractResult<TVec<usize>> {
+        let fact = self.model.outlet_fact(o)?;
+        let shape = fact.shape.as_concrete().with_context(|| {
+            format!("`{}` has the symbolic shape {:?}", self.model.node(o.node).name, fact.shape)
+        })?;
+        Ok(shape.into())
+    }
+
+    pub(crate) fn rank(&self, o: OutletId) -> TractResult<usize> {
+        Ok(self.model.outlet_fact(o)?.rank())
+    }
+
+    /// Adds `op` over `inputs`; gives its only output.
+    pub(crate) fn node(
+        &mut self,
+        op: impl Into<Box<dyn TypedOp>>,
+        inputs: &[OutletId],
+    ) -> TractResult<OutletId> {
+        let op = op.into();
+        self.count += 1;
+        let name = format!("{}.{}.{}", self.scope, self.count, op.name());
+        let outputs = self.model.wire_node(name, op, inputs)?;
+        outputs.first().copied().context("operator without output")
+    }
+
+    pub(crate) fn source(&mut self, name: &str, shape: &[usize]) -> TractResult<OutletId> {
+        self.model.add_source(name, f32::fact(shape))
+    }
+
+    pub(crate) fn constant(&mut self, value: Tensor) -> TractResult<OutletId> {
+        self.count += 1;
+        let name = format!("{}.{}.constant", self.scope, self.count);
+        self.model.add_const(name, value)
+    }
+
+    /// A constant of `rank` axes of extent one; equal ones are shared.
+    pub(crate) fn scalar(&mut self, value: f32, rank: usize) -> TractResult<OutletId> {
+        let key = (value.to_bits(), rank);
+        if let Some(&known) = self.scalars.get(&key) {
+            return Ok(known);
+        }
+        let outlet = self.constant(tensor0(value).broadcast_into_rank(rank)?)?;
+        self.scalars.insert(key, outlet);
+        Ok(outlet)
+    }
+
+    pub(crate) fn binary(&mut self, op: TypedBinOp, a: OutletId, b: OutletId) -> TractResult<OutletId> {
+        self.node(op, &[a, b])
+    }
+
+    pub(crate) fn add(&mut self, a: OutletId, b: OutletId) -> TractResult<OutletId> {
+        self.binary(math::add(), a, b)
+    }
+
+    pub(crate) fn sub(&mut self, a: OutletId, b: OutletId) -> TractResult<OutletId> {
+        self.binary(math::sub(), a, b)
+    }
+
+    pub(crate) fn mul(&mut self, a: OutletId, b: OutletId) -> TractResult<OutletId> {
+        self.binary(math::mul(), a, b)
+    }
+
+    pub(crate) fn div(&mut self, a: OutletId, b: OutletId) -> TractResult<OutletId> {
+        self.binary(math::div(), a, b)
+    }
+
+    /// `a * factor`; `a` itself for one.
+    pub(crate) fn scale(&mut self, a: OutletId, factor: f32) -> TractResult<OutletId> {
+        if factor == 1.0 {
+            return Ok(a);
+        }
+        let rank = self.rank(a)?;
+        let factor = self.scalar(factor, rank)?;
+        self.mul(a, factor)
+    }
+
+    pub(crate) fn offset(&mut self, a: OutletId, term: f32) -> TractResult<OutletId> {
+        let rank = self.rank(a)?;
+        let term = self.scalar(term, rank)?;
+        self.add(a, term)
+    }
+
+    pub(crate) fn element(&mut self, op: ElementWiseOp, a: OutletId) -> TractResult<OutletId> {
+        self.node(op, &[a])
+    }
+
+    /// Sum over `axes`, which stay with extent one.
+    pub(crate) fn sum(&mut self, a: OutletId, axes: &[usize]) -> TractResult<OutletId> {
+        if axes.is_empty() {
+            return Ok(a);
+        }
+        self.node(Reduce::new(axes.into(), Reducer::Sum), &[a])
+    }
+
+    /// Maximum over one axis, which stays with extent one.
+    pub(crate) fn max(&mut self, a: OutletId, axis: usize) -> TractResult<OutletId> {
+        self.node(Reduce::new(tvec!(axis), Reducer::Max), &[a])
+    }
+
+    pub(crate) fn reshape(&mut self, a: OutletId, to: &[usize]) -> TractResult<OutletId> {
+        let from = self.shape(a)?;
+        if &*from == to {
+            return Ok(a);
+        }
+        let dims = |shape: &[usize]| shape.iter().map(|d| d.to_dim()).collect::<TVec<_>>();
+        self.node(AxisOp::Reshape(0, dims(&from), dims(to)), &[a])
+    }
+
+    pub(crate) fn move_axis(&mut self, a: OutletId, from: usize, to: usize) -> TractResult<OutletId> {
+        if from == to {
+            return Ok(a);
+        }
+        self.node(AxisOp::Move(from, to), &[a])
+    }
+
+    /// Adds axes of extent one in front until `a` has `rank` axes.
+    pub(crate) fn lift_rank(&mut self, mut a: OutletId, rank: usize) -> TractResult<OutletId> {
+        while self.rank(a)? < rank {
+            a = self.node(AxisOp::Add(0), &[a])?;
+        }
+        Ok(a)
+    }
+
+    /// Product of two tensors by an Einstein equation such as `ik,jk->ij`.
+    pub(crate) fn einsum(&mut self, equation: &str, a: OutletId, b: OutletId) -> TractResult<OutletId> {
+        let op = EinSum { axes: equation.parse()?, operating_dt: f32::datum_type(), q_params: None };
+        self.node(op, &[a, b])
+    }
+
+    /// Zero padding, `(before, after)` for each axis.
+    pub(crate) fn pad(&mut self, a: OutletId, pads: Vec<(usize, usize)>) -> TractResult<OutletId> {
+        if pads.iter().all(|p| *p == (0, 0)) {
+            return Ok(a);
+        }
+        self.node(Pad { pads, mode: PadMode::Constant(rctensor0(0f32)) }, &[a])
+    }
+
+    /// Zero padding of one axis.
+    pub(crate) fn pad_axis(
+        &mut self,
+        a: OutletId,
+        axis: usize,
+        before: usize,
+        after: usize,
+    ) -> TractResult<OutletId> {
+        let mut pads = vec![(0, 0); self.rank(a)?];
+        *pads.get_mut(axis).with_context(|| format!("no axis {axis} to pad"))? = (before, after);
+        self.pad(a, pads)
+    }
+
+    /// `start..end` of one axis.
+    pub(crate) fn slice(
+        &mut self,
+        a: OutletId,
+        axis: usize,
+        start: usize,
+        end: usize,
+    ) -> TractResult<OutletId> {
+        if start == 0 && self.shape(a)?.get(axis) == Some(&end) {
+            return Ok(a);
+        }
+        self.node(Slice::new(axis, start, end), &[a])
+    }
+
+    pub(crate) fn concat(&mut self, axis: usize, parts: &[OutletId]) -> TractResult<OutletId> {
+        match parts {
+            [one] => Ok(*one),
+            _ => self.node(TypedConcat::new(axis), parts),
+        }
+    }
+
+    /// `a` stretched to `shape`.
+    pub(crate) fn broadcast(&mut self, a: OutletId, shape: &[usize]) -> TractResult<OutletId> {
+        if &*self.shape(a)? == shape {
+            return Ok(a);
+        }
+        let shape = shape.iter().map(|d| d.to_dim()).collect::<TVec<_>>().into();
+        self.node(MultiBroadcastTo { shape }, &[a])
+    }
+
+    /// Spreads an axis: `stride - 1` zeros after every element of it.
+    pub(crate) fn insert_zeros(&mut self, a: OutletId, axis: usize, stride: usize) -> TractResult<OutletId> {
+        if stride == 1 {
+            return Ok(a);
+        }
+        let mut shape = self.shape(a)?;
+        let a = self.node(AxisOp::Add(axis + 1), &[a])?;
+        let a = self.pad_axis(a, axis + 1, 0, stride - 1)?;
+        shape[axis] *= stride;
+        self.reshape(a, &shape)
+    }
+
+    /// Zero-pads or cuts the end of `axis` to reach `extent`.
+    pub(crate) fn fit_axis(&mut self, a: OutletId, axis: usize, extent: usize) -> TractResult<OutletId> {
+        let now = self.shape(a)?[axis];
+        if now > extent { self.slice(a, axis, 0, extent) } else { self.pad_axis(a, axis, 0, extent - now) }
+    }
+}

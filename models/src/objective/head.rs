@@ -1,0 +1,76 @@
+//! Linear layers and the projection head made of two of them.
+
+use rand_chacha::ChaCha8Rng;
+use serde::{Deserialize, Serialize};
+use tract_onnx::prelude::*;
+use tract_onnx::tract_core::ops::math;
+
+use crate::architecture::Initial;
+use crate::graph::Graph;
+use crate::tensors::Tensors;
+
+/// Two linear layers with a rectifier between (Chen et al. 2020, section 2.1). The loss sees its
+/// output, downstream tasks see its input.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ProjectionHead {
+    /// Width between the layers.
+    pub hidden: usize,
+    /// Width out.
+    pub out: usize,
+}
+
+/// Trained weights as they are wired.
+#[derive(Default)]
+pub(super) struct Trained {
+    pub(super) weights: Vec<(String, OutletId)>,
+    pub(super) initial: Tensors,
+}
+
+impl Trained {
+    /// `x` `[batch, in]` times `<name>.weight` `[out, in]` plus `<name>.bias` `[out]`.
+    pub(super) fn linear(
+        &mut self,
+        graph: &mut Graph,
+        name: &str,
+        x: OutletId,
+        out: usize,
+        rng: &mut ChaCha8Rng,
+    ) -> TractResult<OutletId> {
+        let width = graph.shape(x)?[1];
+        let weight = self.weight(graph, format!("{name}.weight"), &[out, width], Initial::He, rng)?;
+        let bias = self.weight(graph, format!("{name}.bias"), &[out], Initial::Constant(0.0), rng)?;
+        let product = graph.einsum("ni,oi->no", x, weight)?;
+        let row = graph.lift_rank(bias, 2)?;
+        graph.add(product, row)
+    }
+
+    fn weight(
+        &mut self,
+        graph: &mut Graph,
+        name: String,
+        shape: &[usize],
+        initial: Initial,
+        rng: &mut ChaCha8Rng,
+    ) -> TractResult<OutletId> {
+        let outlet = graph.source(&name, shape)?;
+        self.initial.insert(name.clone(), initial.draw(shape, rng));
+        self.weights.push((name, outlet));
+        Ok(outlet)
+    }
+}
+
+impl ProjectionHead {
+    pub(super) fn wire(
+        &self,
+        graph: &mut Graph,
+        trained: &mut Trained,
+        embedding: OutletId,
+        rng: &mut ChaCha8Rng,
+    ) -> TractResult<OutletId> {
+        let hidden = trained.linear(graph, "head.0", embedding, self.hidden, rng)?;
+        let zero = graph.scalar(0.0, 2)?;
+        let active = graph.binary(math::max(), hidden, zero)?;
+        trained.linear(graph, "head.2", active, self.out, rng)
+    }
+}
