@@ -53,8 +53,7 @@ pub(super) struct ImageSink<'a> {
     options: &'a LoadOptions,
     size: Option<(usize, usize)>,
     pixels: Vec<u8>,
-    /// `None` once a picture came without a label.
-    ids: Option<Vec<u32>>,
+    ids: Vec<Option<u32>>,
     groups: Vec<u32>,
     order: Vec<u64>,
     skipped: SkipList,
@@ -67,7 +66,7 @@ impl<'a> ImageSink<'a> {
             options,
             size: None,
             pixels: Vec::new(),
-            ids: Some(Vec::new()),
+            ids: Vec::new(),
             groups: Vec::new(),
             order: Vec::new(),
             skipped: SkipList::default(),
@@ -98,10 +97,7 @@ impl<'a> ImageSink<'a> {
         }
         self.refuse_beyond(self.len() as u64 + 1, (rgb.len() as u64).max(1))?;
         self.pixels.extend_from_slice(&rgb);
-        match (&mut self.ids, tag.label) {
-            (Some(ids), Some(label)) => ids.push(label),
-            _ => self.ids = None,
-        }
+        self.ids.push(tag.label);
         self.groups.push(tag.group);
         self.order.push(tag.order);
         Ok(())
@@ -138,7 +134,7 @@ impl<'a> ImageSink<'a> {
                 first,
             });
         };
-        let labels = self.ids.map(|ids| Labels { names: class_names(&ids, names), ids });
+        let labels = labels_of(self.source_name, &self.ids, names);
         let samples = Samples::Images { width, height, pixels: self.pixels };
         let mut data = Dataset::new(samples, labels, self.groups, self.order)?;
         data.skipped = self.skipped;
@@ -146,10 +142,20 @@ impl<'a> ImageSink<'a> {
     }
 }
 
-/// `names`, or the numbers of the classes where there are none.
-pub(super) fn class_names(ids: &[u32], names: Vec<String>) -> Vec<String> {
-    let highest = ids.iter().max().map_or(0, |id| id.saturating_add(1));
-    if names.len() >= highest as usize { names } else { (0..highest).map(|id| id.to_string()).collect() }
+/// The labels, when every sample has one; classes without a name are called by their number.
+pub(super) fn labels_of(source_name: &str, ids: &[Option<u32>], names: Vec<String>) -> Option<Labels> {
+    let known: Vec<u32> = ids.iter().copied().flatten().collect();
+    if known.len() != ids.len() || known.is_empty() {
+        if !known.is_empty() {
+            let without = ids.len() - known.len();
+            tracing::warn!("{source_name}: {without} of {} samples have no label; all go without", ids.len());
+        }
+        return None;
+    }
+    let classes = known.iter().max().map_or(0, |id| id.saturating_add(1));
+    let enough = names.len() >= classes as usize;
+    let names = if enough { names } else { (0..classes).map(|id| id.to_string()).collect() };
+    Some(Labels { ids: known, names })
 }
 
 /// `work` on every item, in order, on up to `workers` threads.

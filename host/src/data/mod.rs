@@ -1,5 +1,5 @@
 //! Data on its way to training and evaluation: every kind of source becomes one [`Dataset`]
-//! ([`load`]), which is split by group ([`split`]) and handed out as plain batches
+//! ([`load()`]), which is split by group ([`split`]) and handed out as plain batches
 //! ([`Dataset::batch_f32`]) or as augmented pairs ([`Loader`]).
 
 mod dataset;

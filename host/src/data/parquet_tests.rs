@@ -175,16 +175,14 @@ fn flipped_bits_give_an_error_a_skip_or_other_data_but_no_panic() {
     let folder = TempDir::new().unwrap();
     let (whole, broken) = (folder.path().join("a.parquet"), folder.path().join("broken.parquet"));
     let zstd = Compression::ZSTD(Default::default());
-    for (compression, flips) in [(Compression::SNAPPY, [0x01, 0x80].as_slice()), (zstd, &[0xff])] {
+    for (compression, flip) in [(Compression::SNAPPY, 0x80), (zstd, 0x01)] {
         write(&whole, &[good(0..2)], compression);
         let bytes = std::fs::read(&whole).unwrap();
         for at in 0..bytes.len() {
-            for flip in flips {
-                let mut bytes = bytes.clone();
-                bytes[at] ^= flip;
-                std::fs::write(&broken, &bytes).unwrap();
-                let _ = load_one(&broken, &LoadOptions { workers: 1, ..LoadOptions::default() });
-            }
+            let mut bytes = bytes.clone();
+            bytes[at] ^= flip;
+            std::fs::write(&broken, &bytes).unwrap();
+            let _ = load_one(&broken, &LoadOptions { workers: 1, ..LoadOptions::default() });
         }
     }
 }

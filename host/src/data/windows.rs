@@ -1,8 +1,8 @@
 //! Cuts recordings of steady rate into windows. A window never crosses from one recording into the
 //! next, and one that holds a value which is not a number is passed over and counted.
 
-use super::dataset::{Dataset, Labels, Samples};
-use super::images::{MAX_CLASSES, class_names};
+use super::dataset::{Dataset, Samples};
+use super::images::{MAX_CLASSES, labels_of};
 use super::skipped::SkipList;
 use super::{DataError, LoadOptions};
 
@@ -29,8 +29,7 @@ pub(super) struct WindowSink<'a> {
     options: &'a LoadOptions,
     shape: Option<(usize, f32)>,
     values: Vec<f32>,
-    /// `None` once a run came without a label.
-    ids: Option<Vec<u32>>,
+    ids: Vec<Option<u32>>,
     groups: Vec<u32>,
     order: Vec<u64>,
     skipped: SkipList,
@@ -43,7 +42,7 @@ impl<'a> WindowSink<'a> {
             options,
             shape: None,
             values: Vec::new(),
-            ids: Some(Vec::new()),
+            ids: Vec::new(),
             groups: Vec::new(),
             order: Vec::new(),
             skipped: SkipList::default(),
@@ -93,10 +92,7 @@ impl<'a> WindowSink<'a> {
             for channel in 0..channels {
                 self.values.extend(window.iter().skip(channel).step_by(channels));
             }
-            match (&mut self.ids, run.label) {
-                (Some(ids), Some(label)) => ids.push(label),
-                _ => self.ids = None,
-            }
+            self.ids.push(run.label);
             self.groups.push(run.group);
             self.order.push(run.order.0.saturating_add(run.order.1.saturating_mul(first as u64)));
         }
@@ -142,7 +138,7 @@ impl<'a> WindowSink<'a> {
             let (source_name, first) = (self.source_name.to_owned(), self.skipped.first());
             return Err(DataError::Empty { source_name, what, first });
         };
-        let labels = self.ids.map(|ids| Labels { names: class_names(&ids, names), ids });
+        let labels = labels_of(self.source_name, &self.ids, names);
         let samples =
             Samples::Windows { channels, length: self.options.window, rate_hz, values: self.values };
         let mut data = Dataset::new(samples, labels, self.groups, self.order)?;

@@ -121,3 +121,13 @@ fn limits_hold() {
     let empty = WindowSink::new("test", &few).finish(vec![]);
     assert!(matches!(empty, Err(DataError::Empty { .. })));
 }
+
+#[test]
+fn a_recording_without_a_label_leaves_all_without() {
+    let (options, values) = (options(4, 4), ramp(8));
+    let mut sink = WindowSink::new("test", &options);
+    sink.add(&run("labelled", &values, 0)).unwrap();
+    sink.add(&Run { label: None, ..run("not", &values, 1) }).unwrap();
+    let data = sink.finish(vec![]).unwrap();
+    assert_eq!((data.len(), data.labels()), (4, None));
+}

@@ -102,18 +102,19 @@ pub(crate) fn resample(source: &ImageSource<'_>, region: Region, flip: bool, siz
 /// Resamples one interleaved source row into three rows of `line`, one a channel.
 fn squeeze_row(row: &[u8], columns: &Taps, flip: bool, line: &mut [f32]) {
     let width = line.len() / 3;
+    let (pixels, _) = row.as_chunks::<3>();
     let (red, rest) = line.split_at_mut(width);
     let (green, blue) = rest.split_at_mut(width);
     for i in 0..width {
         let (first, weights) = columns.of(i);
-        let mut sum = [0.0f32; 3];
-        for (pixel, weight) in row[3 * first..].chunks_exact(3).zip(weights) {
-            for (s, &p) in sum.iter_mut().zip(pixel) {
-                *s += weight * f32::from(p);
-            }
+        let (mut r, mut g, mut b) = (0.0f32, 0.0f32, 0.0f32);
+        for (pixel, weight) in pixels[first..].iter().zip(weights) {
+            r += weight * f32::from(pixel[0]);
+            g += weight * f32::from(pixel[1]);
+            b += weight * f32::from(pixel[2]);
         }
         let at = if flip { width - 1 - i } else { i };
-        (red[at], green[at], blue[at]) = (sum[0], sum[1], sum[2]);
+        (red[at], green[at], blue[at]) = (r, g, b);
     }
 }
 
