@@ -1,50 +1,119 @@
-//! Channels last. tract's matrix kernels eat channels-last feature maps without packing them anew, and
-//! sums over positions become sums over rows; so every convolution is rewritten to that layout before
-//! differentiation. Axis moves are wired around each convolution, and decluttering cancels the pairs.
+//! Channels last. tract's matrix kernels eat channels-last feature maps without packing them anew, a
+//! per-channel operand becomes a row that repeats, and sums over positions become sums over rows. So
+//! every graph is rewritten to that layout before it is differentiated or run.
+//!
+//! Convolutions ask for their input channels last and give their output so; operators that treat all
+//! axes alike, and reductions, go along; whatever else reads a value gets it channels first again.
+//! Inputs and outputs of the graph keep their layout.
 
 use std::collections::HashMap;
 
 use tract_onnx::prelude::*;
+use tract_onnx::tract_core::internal::*;
+use tract_onnx::tract_core::ops::binary::TypedBinOp;
 use tract_onnx::tract_core::ops::change_axes::AxisOp;
 use tract_onnx::tract_core::ops::cnn::Conv;
-use tract_onnx::tract_core::ops::nn::DataFormat;
+use tract_onnx::tract_core::ops::element_wise::ElementWiseOp;
+use tract_onnx::tract_core::ops::nn::{DataFormat, Reduce};
 use tract_onnx::tract_core::ops::source::TypedSource;
 
-/// `model` with every channels-first convolution computed channels last; inputs and outputs keep
-/// their layout.
+/// `model` with convolutions, and what lies between them, computed channels last.
 pub fn channels_last(model: &TypedModel) -> TractResult<TypedModel> {
-    let mut target = TypedModel { symbols: model.symbols.clone(), ..TypedModel::default() };
-    let mut mapped: HashMap<OutletId, OutletId> = HashMap::new();
+    let target = TypedModel { symbols: model.symbols.clone(), ..TypedModel::default() };
+    let mut rewrite = Rewrite { target, first: HashMap::new(), last: HashMap::new() };
     for id in model.eval_order()? {
-        let node = model.node(id);
-        let inputs: TVec<OutletId> = node.inputs.iter().map(|input| mapped[input]).collect();
-        let outputs = match node.op_as::<Conv>() {
-            Some(conv) if conv.pool_spec.data_format == DataFormat::NCHW => {
-                convolution(&mut target, &node.name, conv, inputs)?
-            }
-            _ if node.op_is::<TypedSource>() => {
-                tvec!(target.add_source(&node.name, node.outputs[0].fact.clone())?)
-            }
-            _ => target.wire_node(&node.name, node.op.clone(), &inputs)?,
-        };
-        mapped.extend(outputs.iter().enumerate().map(|(slot, &o)| (OutletId::new(id, slot), o)));
+        rewrite.node(model.node(id))?;
     }
-    // Every outlet was mapped in evaluation order above.
-    let outputs: Vec<OutletId> = model.output_outlets()?.iter().map(|o| mapped[o]).collect();
-    target.select_output_outlets(&outputs)?;
-    target.into_decluttered()
+    let outputs =
+        model.output_outlets()?.iter().map(|o| rewrite.in_order(*o, Order::First)).collect::<TractResult<Vec<_>>>()?;
+    rewrite.target.select_output_outlets(&outputs)?;
+    // Sources were met in evaluation order; the inputs keep the model's.
+    let inputs =
+        model.input_outlets()?.iter().map(|o| rewrite.in_order(*o, Order::First)).collect::<TractResult<Vec<_>>>()?;
+    rewrite.target.set_input_outlets(&inputs)?;
+    rewrite.target.into_decluttered()
 }
 
-fn convolution(
-    target: &mut TypedModel,
-    name: &str,
-    conv: &Conv,
-    mut inputs: TVec<OutletId>,
-) -> TractResult<TVec<OutletId>> {
-    let last = target.outlet_fact(inputs[0])?.rank() - 1;
-    let mut conv = conv.clone();
-    conv.pool_spec.data_format = DataFormat::NHWC;
-    inputs[0] = target.wire_node(format!("{name}.to_last"), AxisOp::Move(1, last), &[inputs[0]])?[0];
-    let output = target.wire_node(format!("{name}.channels_last"), conv, &inputs)?;
-    target.wire_node(name, AxisOp::Move(last, 1), &output)
+/// Order of the axes of a value: batch and channels in front, or channels at the end.
+#[derive(Clone, Copy, PartialEq)]
+enum Order {
+    First,
+    Last,
+}
+
+/// The graph being built. Every value of the old one is in at least one of the maps.
+struct Rewrite {
+    target: TypedModel,
+    first: HashMap<OutletId, OutletId>,
+    last: HashMap<OutletId, OutletId>,
+}
+
+impl Rewrite {
+    /// The new value of `old` in the order asked for, moving its axes when it is there in the other only.
+    fn in_order(&mut self, old: OutletId, order: Order) -> TractResult<OutletId> {
+        let (wanted, other) = match order {
+            Order::First => (&mut self.first, &self.last),
+            Order::Last => (&mut self.last, &self.first),
+        };
+        if let Some(&known) = wanted.get(&old) {
+            return Ok(known);
+        }
+        let from = *other.get(&old).context("a value that nothing computes")?;
+        let end = self.target.outlet_fact(from)?.rank() - 1;
+        let (axis, suffix) = if order == Order::Last { (AxisOp::Move(1, end), "last") } else { (AxisOp::Move(end, 1), "first") };
+        let name = format!("{}.{}.{suffix}", self.target.node(from.node).name, from.slot);
+        let moved = self.target.wire_node(name, axis, &[from])?[0];
+        wanted.insert(old, moved);
+        Ok(moved)
+    }
+
+    fn all_in_order(&mut self, old: &[OutletId], order: Order) -> TractResult<TVec<OutletId>> {
+        old.iter().map(|o| self.in_order(*o, order)).collect()
+    }
+
+    fn node(&mut self, node: &TypedNode) -> TractResult<()> {
+        let rank = node.outputs.first().map_or(0, |o| o.fact.rank());
+        let flows_last = rank >= 3 && node.inputs.iter().any(|i| !self.first.contains_key(i));
+        let mut order = Order::First;
+        let outputs = if node.op_is::<TypedSource>() {
+            tvec!(self.target.add_source(&node.name, node.outputs[0].fact.clone())?)
+        } else if let Some(conv) = node.op_as::<Conv>().filter(|c| c.pool_spec.data_format == DataFormat::NCHW) {
+            order = Order::Last;
+            self.convolution(node, conv)?
+        } else if flows_last && (node.op_is::<TypedBinOp>() || node.op_is::<ElementWiseOp>()) {
+            order = Order::Last;
+            let inputs = self.all_in_order(&node.inputs, order)?;
+            self.target.wire_node(&node.name, node.op.clone(), &inputs)?
+        } else if let (true, Some(reduce)) = (flows_last, node.op_as::<Reduce>()) {
+            order = Order::Last;
+            let inputs = self.all_in_order(&node.inputs, order)?;
+            self.target.wire_node(&node.name, reduce_last(reduce, rank), &inputs)?
+        } else {
+            let inputs = self.all_in_order(&node.inputs, order)?;
+            self.target.wire_node(&node.name, node.op.clone(), &inputs)?
+        };
+        let known = if order == Order::Last { &mut self.last } else { &mut self.first };
+        known.extend(outputs.iter().enumerate().map(|(slot, &o)| (OutletId::new(node.id, slot), o)));
+        Ok(())
+    }
+
+    fn convolution(&mut self, node: &TypedNode, conv: &Conv) -> TractResult<TVec<OutletId>> {
+        let mut inputs = self.all_in_order(&node.inputs[1..], Order::First)?;
+        inputs.insert(0, self.in_order(node.inputs[0], Order::Last)?);
+        let mut conv = conv.clone();
+        conv.pool_spec.data_format = DataFormat::NHWC;
+        self.target.wire_node(&node.name, conv, &inputs)
+    }
+}
+
+/// The same reduction over channels-last axes.
+fn reduce_last(reduce: &Reduce, rank: usize) -> Reduce {
+    let moved = |&axis: &usize| match axis {
+        0 => 0,
+        1 => rank - 1,
+        spatial => spatial - 1,
+    };
+    let mut axes: TVec<usize> = reduce.axes.iter().map(moved).collect();
+    axes.sort_unstable();
+    Reduce { axes, ..reduce.clone() }
 }

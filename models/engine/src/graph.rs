@@ -10,7 +10,7 @@ use tract_onnx::prelude::*;
 use tract_onnx::tract_core::internal::*;
 use tract_onnx::tract_hir::infer::Factoid;
 
-use crate::EngineError;
+use crate::{EngineError, rows};
 
 pub(crate) type Result<T> = std::result::Result<T, EngineError>;
 
@@ -47,7 +47,9 @@ impl Graph {
                 .collect::<TractResult<_>>()?;
             let outputs: Vec<Vec<usize>> =
                 model.output_outlets()?.iter().map(shape).collect::<TractResult<_>>()?;
-            let plan = model.into_optimized()?.into_runnable()?;
+            let mut model = rows::widen(&model)?;
+            model.optimize()?;
+            let plan = model.into_runnable()?;
             let state = plan.spawn()?;
             Ok((plan, state, inputs, outputs))
         });

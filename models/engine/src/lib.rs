@@ -7,6 +7,7 @@
 mod encoder;
 mod error;
 mod graph;
+mod rows;
 mod tract_step;
 
 use std::collections::BTreeMap;
