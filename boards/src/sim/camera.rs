@@ -10,7 +10,8 @@ use sedge_readings::Frame;
 
 use super::lens::Lens;
 use super::random::noise_of;
-use super::render::{Air, OVERSAMPLING, Renderer, View};
+use super::ray::View;
+use super::render::{Air, OVERSAMPLING, Renderer};
 use super::shift::Shift;
 use super::world::World;
 
@@ -56,9 +57,9 @@ impl Daylight {
         let wave =
             |period: f64, phase: f64| libm::sin(core::f64::consts::TAU * seconds / period + phase) as f32;
         let drift = 1.0 + 0.22 * wave(47.0, a) + 0.08 * wave(13.0, b);
-        let level = drift * (1.0 - 0.93 * dusk);
+        let level = drift * (1.0 - 0.90 * dusk);
         let warm = [1.0 + 0.35 * dusk, 1.0, 1.0 - 0.4 * dusk];
-        let balance = 0.06 * wave(61.0, c);
+        let balance = 0.08 * wave(61.0, c);
         (warm.map(|channel| channel * level), [1.0 + balance, 1.0, 1.0 - balance])
     }
 }
@@ -95,7 +96,7 @@ impl Camera {
     pub fn shoot(&mut self, world: &World, view: View, seconds: f64) -> Option<Frame> {
         let (light, balance) = self.daylight.at(seconds, self.shift.dusk);
         // Fog glows with the light that falls into it.
-        let air = Air { extinction: 0.55 * self.shift.fog, glow: [0.42; 3] };
+        let air = Air { extinction: 0.35 * self.shift.fog, glow: [0.32; 3] };
         let oversampled = self.renderer.side();
         let rendered = self.renderer.render(world, view, air);
         shrink(rendered, oversampled, self.side, light, &mut self.image);

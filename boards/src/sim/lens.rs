@@ -5,7 +5,7 @@ use rand::RngExt;
 use super::random::{Purpose, generator};
 
 /// Smudges on a dirty lens.
-const SMUDGES: usize = 9;
+const SMUDGES: usize = 7;
 
 /// Coarse cells along a side of the blurred copy that shows through dirt.
 const BLUR: usize = 12;
@@ -39,7 +39,7 @@ impl Lens {
         let smudges: Vec<[f32; 5]> = (0..SMUDGES)
             .map(|_| {
                 let (x, y) = (rng.random_range(0.0..1.0), rng.random_range(0.0..1.0));
-                let (wide, tall) = (rng.random_range(0.06..0.24), rng.random_range(0.05..0.20));
+                let (wide, tall) = (rng.random_range(0.06..0.18), rng.random_range(0.05..0.16));
                 [x, y, wide, tall, rng.random_range(0.55..0.95)]
             })
             .collect();

@@ -6,8 +6,8 @@
 //! pose lie behind a moment. *Truth is for measuring only*: nothing that learns may read it.
 //!
 //! Where each part lives: [`RigConfig`] in `config` and `spec`, the building in `world`, `style`,
-//! `pattern` and `texture`, the motion in `plan` and `drive`, pixels in `render`, `camera` and
-//! `lens`, inertia in `vibration` and `imu`, and the stream itself in `rig`. Transcendental
+//! `pattern` and `texture`, the motion in `plan` and `drive`, pixels in `ray`, `render`,
+//! `camera` and `lens`, inertia in `vibration` and `imu`, and the stream itself in `rig`. Transcendental
 //! functions come from `libm`, so equal configurations give equal bytes on any machine.
 
 mod camera;
@@ -18,6 +18,7 @@ mod lens;
 mod pattern;
 mod plan;
 mod random;
+mod ray;
 mod render;
 mod rig;
 mod shift;

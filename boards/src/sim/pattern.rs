@@ -36,9 +36,34 @@ pub(super) enum Ground {
 
 const SURFACE_LOG2: u32 = 7;
 
-/// A wall or ceiling of mean colour `base`, parts of it leaning to `second`.
+/// How far from the mean the tones of a pattern may go.
+const CONTRAST: f32 = 0.75;
+
+/// Share of a wall's height, from the top, above its dado.
+const DADO: f32 = 0.62;
+
+/// A ceiling or pillar of mean colour `base`, parts of it leaning to `second`.
 pub(super) fn surface(pattern: Pattern, seed: u32, base: [f32; 3], second: [f32; 3]) -> Texture {
     level(base, second, |u, v| wall_tone(pattern, u, v, seed))
+}
+
+/// A wall of mean colour `base`, its dado brighter or darker by `low` and the rest by `high`.
+pub(super) fn wall(
+    pattern: Pattern,
+    seed: u32,
+    base: [f32; 3],
+    second: [f32; 3],
+    (low, high): (f32, f32),
+) -> Texture {
+    level(base, second, |u, v| {
+        let (brightness, blend) = wall_tone(pattern, u, v, seed);
+        match v - DADO {
+            below if below > 0.025 => (brightness * low, blend),
+            // A rail where the two meet.
+            below if below > 0.0 => (0.5, 0.0),
+            _ => (brightness * high, blend),
+        }
+    })
 }
 
 /// A floor of mean colour `base`.
@@ -51,6 +76,7 @@ fn level(base: [f32; 3], second: [f32; 3], tone: impl Fn(f32, f32) -> Tone) -> T
     let paint = |scale: [f32; 3]| {
         Texture::bake(SURFACE_LOG2, |u, v| {
             let (brightness, blend) = tone(u, v);
+            let (brightness, blend) = (1.0 + CONTRAST * (brightness - 1.0), CONTRAST * blend);
             let mix = |c: usize| (base[c] + (second[c] - base[c]) * blend) * brightness * scale[c];
             [mix(0), mix(1), mix(2), 1.0]
         })

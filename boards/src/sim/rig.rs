@@ -12,7 +12,7 @@ use super::config::{RigConfig, RigError};
 use super::drive::STEP_HZ;
 use super::imu::Inertia;
 use super::random::{Purpose, generator};
-use super::render::View;
+use super::ray::View;
 use super::truth::{Truth, Truths};
 use super::vibration::Vibration;
 use super::world::World;

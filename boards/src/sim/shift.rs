@@ -45,8 +45,8 @@ pub enum ShiftError {
 
 impl Shift {
     /// Every name that [`FromStr`] knows.
-    pub const NAMES: [&'static str; 7] =
-        ["none", "dusk", "fog", "dirty-lens", "bias-drift", "drop-outs", "all"];
+    pub const NAMES: [&'static str; 8] =
+        ["none", "dusk", "fog", "dirty-lens", "bias-drift", "drop-outs", "shifted", "all"];
 
     /// Strength of a shift named without one.
     pub const DEFAULT_STRENGTH: f32 = 1.0;
@@ -91,6 +91,16 @@ impl Shift {
         }
     }
 
+    fn scaled(self, by: f32) -> Self {
+        Self {
+            dusk: self.dusk * by,
+            fog: self.fog * by,
+            dirty_lens: self.dirty_lens * by,
+            imu_bias_drift: self.imu_bias_drift * by,
+            camera_dropouts: self.camera_dropouts * by,
+        }
+    }
+
     fn set(&mut self, name: &str, strength: Option<f32>) -> Result<(), ShiftError> {
         let usual = strength.unwrap_or(Self::DEFAULT_STRENGTH);
         match name {
@@ -100,24 +110,16 @@ impl Shift {
             "dirty-lens" => self.dirty_lens = usual,
             "bias-drift" => self.imu_bias_drift = usual,
             "drop-outs" => self.camera_dropouts = strength.unwrap_or(Self::DEFAULT_DROPOUTS),
-            "all" => {
-                let scale = |full: f32| full * usual;
-                let all = Self::all();
-                *self = Self {
-                    dusk: scale(all.dusk),
-                    fog: scale(all.fog),
-                    dirty_lens: scale(all.dirty_lens),
-                    imu_bias_drift: scale(all.imu_bias_drift),
-                    camera_dropouts: scale(all.camera_dropouts),
-                };
-            }
+            "shifted" => *self = Self::shifted().scaled(usual),
+            "all" => *self = Self::all().scaled(usual),
             _ => return Err(ShiftError::Unknown { name: name.to_owned() }),
         }
         Ok(())
     }
 }
 
-/// Names joined by `+`, each with an optional strength after a colon: `dusk+fog:0.5`.
+/// Names joined by `+`, each with an optional strength after a colon: `dusk+fog:0.5`. The presets
+/// `none`, `shifted` and `all` replace what stands before them.
 impl FromStr for Shift {
     type Err = ShiftError;
 
@@ -152,6 +154,8 @@ mod tests {
         assert_eq!(shift, Shift { dusk: 1.0, fog: 0.5, camera_dropouts: 0.2, ..Shift::default() });
         assert_eq!("none".parse(), Ok(Shift::default()));
         assert_eq!("all".parse(), Ok(Shift::all()));
+        assert_eq!("shifted".parse(), Ok(Shift::shifted()));
+        assert_eq!("all:0.5".parse::<Shift>().unwrap().dusk, 0.5);
         for name in Shift::NAMES {
             assert!(name.parse::<Shift>().is_ok(), "{name}");
         }

@@ -12,14 +12,26 @@ use super::texture::Texture;
 use super::things::{DecorKind, ThingKind};
 use super::world::FloorKind;
 
-/// Base colours of walls (display space); a building uses three of them.
+/// Base colours of walls (display space); a building uses three of them. They differ by little more
+/// than the camera's white balance drifts.
 const WALL_COLOURS: [[f32; 3]; 5] =
-    [[0.60, 0.55, 0.47], [0.50, 0.55, 0.49], [0.49, 0.52, 0.57], [0.58, 0.50, 0.47], [0.54, 0.54, 0.53]];
+    [[0.55, 0.52, 0.47], [0.51, 0.53, 0.49], [0.50, 0.52, 0.54], [0.55, 0.51, 0.49], [0.52, 0.52, 0.52]];
 
 const PALETTES: usize = 3;
 
 /// The colour that parts of a wall lean to, whatever its base.
-const SECOND_COLOURS: [[f32; 3]; 3] = [[0.36, 0.34, 0.33], [0.62, 0.60, 0.56], [0.42, 0.36, 0.30]];
+const SECOND_COLOURS: [[f32; 3]; 3] = [[0.40, 0.39, 0.38], [0.62, 0.60, 0.57], [0.44, 0.40, 0.36]];
+
+/// Brightness of floor, of the wall's lower part, of its upper part and of the ceiling, around 1.
+/// Each sums to about the same: where light and dark lie differs, how much there is of them hardly.
+const PROFILES: [[f32; 4]; 6] = [
+    [0.75, 1.00, 1.00, 1.30],
+    [1.30, 1.00, 1.00, 0.70],
+    [0.80, 1.30, 0.90, 1.00],
+    [1.25, 0.72, 1.12, 0.95],
+    [1.00, 0.70, 1.15, 1.20],
+    [1.05, 1.30, 0.88, 0.75],
+];
 
 /// The textures and habits of one room.
 #[derive(Clone, Debug)]
@@ -51,26 +63,30 @@ pub(super) fn styles(building_seed: u64, rooms: usize) -> Vec<RoomStyle> {
     let mut rng = generator(building_seed, Purpose::Style);
     let colours = shuffled(WALL_COLOURS, &mut rng);
     let walls = shuffled(wall_patterns(), &mut rng);
+    let profiles = shuffled(PROFILES, &mut rng);
     let decor = shuffled(DecorKind::ALL, &mut rng);
     let floors = shuffled(FloorKind::ALL, &mut rng);
     (0..rooms)
         .map(|room| {
-            let base = colours[room % PALETTES];
+            // The accent wall wears another room's colour.
+            let bases = [colours[room % PALETTES], colours[(room + 1) % PALETTES]];
             let main = walls[room % walls.len()];
             // Accents come from the same list, so that a texture alone does not name a room either.
             let accent = walls[(room * 5 + 3) % walls.len()];
             let kind = decor[room % decor.len()];
-            style(&mut rng, base, [main, accent], kind, floors[room % floors.len()])
+            let floor = floors[room % floors.len()];
+            style(&mut rng, bases, [main, accent], kind, floor, profiles[room % profiles.len()])
         })
         .collect()
 }
 
 fn style(
     rng: &mut ChaCha8Rng,
-    base: [f32; 3],
+    [base, accent_base]: [[f32; 3]; 2],
     [main, accent]: [Pattern; 2],
     decor_kind: DecorKind,
     floor_kind: FloorKind,
+    [under, low, high, over]: [f32; 4],
 ) -> RoomStyle {
     let second = SECOND_COLOURS[rng.random_range(0..SECOND_COLOURS.len())];
     let [a, b, c, ..] = shuffled(ThingKind::ALL, rng);
@@ -79,11 +95,16 @@ fn style(
     let ceiling = ceiling[rng.random_range(0..ceiling.len())];
     RoomStyle {
         floor_kind,
-        wall: pattern::surface(main, rng.next_u32(), base, second),
-        accent: pattern::surface(accent, rng.next_u32(), base, second),
+        wall: pattern::wall(main, rng.next_u32(), base, second, (low, high)),
+        accent: pattern::wall(accent, rng.next_u32(), accent_base, second, (low, high)),
         accent_face: rng.random_range(0..4),
-        floor: pattern::ground(ground, rng.next_u32(), floor_base, floor_second),
-        ceiling: pattern::surface(ceiling, rng.next_u32(), [0.68, 0.67, 0.65], [0.56, 0.55, 0.53]),
+        floor: pattern::ground(ground, rng.next_u32(), floor_base.map(|c| c * under), floor_second),
+        ceiling: pattern::surface(
+            ceiling,
+            rng.next_u32(),
+            [0.58, 0.57, 0.56].map(|c| c * over),
+            [0.50, 0.50, 0.49],
+        ),
         pillar: pattern::surface(main, rng.next_u32(), second, base),
         decor_kind,
         decor: decor_kind.paint(rng.next_u32()),
@@ -113,11 +134,11 @@ const fn wall_patterns() -> [Pattern; 10] {
 
 /// Floors come in two base colours for four kinds.
 fn floor_look(kind: FloorKind, rng: &mut ChaCha8Rng) -> (Ground, [f32; 3], [f32; 3]) {
-    let (cool, warm) = ([0.44, 0.44, 0.44], [0.47, 0.42, 0.37]);
+    let (cool, warm) = ([0.44, 0.44, 0.43], [0.46, 0.43, 0.40]);
     match kind {
         FloorKind::Tile => (Ground::Tiles(rng.random_range(4..=6)), cool, [0.62; 3]),
         FloorKind::Carpet => (Ground::Pile, warm, [0.40, 0.38, 0.42]),
-        FloorKind::Wood => (Ground::Boards(rng.random_range(8..=12)), warm, [0.56, 0.44, 0.32]),
+        FloorKind::Wood => (Ground::Boards(rng.random_range(8..=12)), warm, [0.53, 0.44, 0.35]),
         FloorKind::Gravel => (Ground::Pebbles(rng.random_range(14..=20)), cool, [0.52, 0.50, 0.46]),
     }
 }
