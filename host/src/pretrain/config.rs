@@ -1,0 +1,374 @@
+//! A pretraining run with nothing left open: what is written into the run directory, what a resumed
+//! run reads back, and what a bundle keeps of its origin.
+
+use std::fs::File;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use sedge_augment::{AugmentError, ImageAugment, WindowAugment};
+use sedge_models::Modality;
+use sedge_models::architecture::{Architecture, ArchitectureError};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use crate::data::{Augment, DataError, LoadOptions, MAX_WORKERS};
+
+/// How an encoder is pretrained.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum Method {
+    /// Contrast of two views of each sample (Chen et al. 2020)
+    Simclr,
+}
+
+/// Which optimiser moves the weights.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum OptimizerName {
+    /// Adam with decoupled weight decay (Loshchilov & Hutter 2019)
+    Adamw,
+    /// Gradient descent with momentum 0.9
+    Sgd,
+}
+
+/// What the learning rate does after warm-up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum Schedule {
+    /// Falls to zero along half a cosine (Loshchilov & Hutter 2017)
+    Cosine,
+    /// Stays
+    Constant,
+}
+
+/// Where the data is and what is taken of it; see [`LoadOptions`].
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DataConfig {
+    /// A file, a folder, or `sim`.
+    pub path: String,
+    /// Which split of a data set in several files or folders.
+    pub split: String,
+    /// Samples taken at most.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limit: Option<usize>,
+    /// Side in pixels that images are resized to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image_size: Option<usize>,
+    /// What to take of a recording that has both.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub modality: Option<Modality>,
+    /// Rows in a window.
+    pub window: usize,
+    /// Rows from one window to the next.
+    pub stride: usize,
+    /// Rows a second that a series is brought to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rate_hz: Option<f32>,
+    /// Rows a second that a series was recorded at.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source_rate_hz: Option<f32>,
+    /// Accelerations are in g.
+    pub accel_in_g: bool,
+}
+
+/// How views are made.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum AugmentConfig {
+    /// Of images.
+    Image(ImageAugment),
+    /// Of windows.
+    Window(WindowAugment),
+}
+
+impl From<AugmentConfig> for Augment {
+    fn from(config: AugmentConfig) -> Self {
+        match config {
+            AugmentConfig::Image(augment) => Self::Image(augment),
+            AugmentConfig::Window(augment) => Self::Window(augment),
+        }
+    }
+}
+
+/// A pretraining run.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PretrainConfig {
+    /// Method of pretraining.
+    pub method: Method,
+    /// Passes over the data.
+    pub epochs: u32,
+    /// Positive pairs in a batch.
+    pub batch: usize,
+    /// Optimiser.
+    pub optimizer: OptimizerName,
+    /// Learning rate at its highest.
+    pub lr: f64,
+    /// Weight decay.
+    pub weight_decay: f64,
+    /// Temperature of the contrastive loss.
+    pub temperature: f64,
+    /// Epochs in which the learning rate rises.
+    pub warmup_epochs: f64,
+    /// What the learning rate does after that.
+    pub schedule: Schedule,
+    /// Seed of everything random.
+    pub seed: u64,
+    /// Threads that make batches.
+    pub workers: usize,
+    /// Epochs between measurements of kNN accuracy; 0 for never.
+    pub eval_every: u32,
+    /// Epochs between checkpoints.
+    pub checkpoint_every: u32,
+    /// Where the data is.
+    pub data: DataConfig,
+    /// The encoder.
+    pub architecture: Architecture,
+    /// How views are made.
+    pub augment: AugmentConfig,
+}
+
+/// Why a configuration cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConfigError {
+    /// The file could not be read.
+    #[error("cannot read the configuration {}: {source}", path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The file is larger than any configuration.
+    #[error("{} is larger than {limit} bytes and so no configuration", path.display())]
+    TooLarge {
+        /// The file.
+        path: PathBuf,
+        /// The limit.
+        limit: u64,
+    },
+    /// The text is not TOML, or a value is of the wrong type.
+    #[error("{}:{line}: {reason}", path.display())]
+    Toml {
+        /// The file.
+        path: PathBuf,
+        /// Line, from one.
+        line: usize,
+        /// What the parser said.
+        reason: String,
+    },
+    /// A key that means nothing.
+    #[error(
+        "{}:{line}: there is no setting `{key}`{}; known here: {known}",
+        path.display(),
+        match nearest { Some(nearest) => format!(", did you mean `{nearest}`?"), None => String::new() }
+    )]
+    UnknownKey {
+        /// The file.
+        path: PathBuf,
+        /// Line, from one.
+        line: usize,
+        /// The key.
+        key: String,
+        /// The known key most like it, if one is.
+        nearest: Option<String>,
+        /// The keys known in that table, comma separated.
+        known: String,
+    },
+    /// Neither file nor flags say where the data is.
+    #[error("no data is given; add `--data PATH`, or `path` under `[data]` in the configuration")]
+    NoData,
+    /// A value out of range.
+    #[error("`{field}` is {found}; it must be {wanted}")]
+    Value {
+        /// The field.
+        field: &'static str,
+        /// Its value.
+        found: String,
+        /// What is allowed.
+        wanted: String,
+    },
+    /// The encoder cannot be built.
+    #[error("`architecture`: {0}")]
+    Architecture(#[from] ArchitectureError),
+    /// An augmentation setting is out of range.
+    #[error("the augmentation: {0}")]
+    Augment(#[from] AugmentError),
+    /// A data option is out of range.
+    #[error("`data`: {0}")]
+    Data(#[from] DataError),
+    /// The configuration cannot be written as TOML.
+    #[error("the configuration cannot be written as TOML: {reason}")]
+    Write {
+        /// What the writer said.
+        reason: String,
+    },
+}
+
+fn value<T>(field: &'static str, found: impl ToString, wanted: &str) -> Result<T, ConfigError> {
+    Err(ConfigError::Value { field, found: found.to_string(), wanted: wanted.into() })
+}
+
+impl DataConfig {
+    /// The options that [`load`](crate::data::load) takes beside the path.
+    pub fn options(&self) -> LoadOptions {
+        LoadOptions {
+            split: self.split.clone(),
+            limit: self.limit,
+            image_size: self.image_size,
+            modality: self.modality,
+            window: self.window,
+            stride: self.stride,
+            rate_hz: self.rate_hz,
+            source_rate_hz: self.source_rate_hz,
+            accel_in_g: self.accel_in_g,
+            ..LoadOptions::default()
+        }
+    }
+
+    pub(super) fn check(&self) -> Result<(), ConfigError> {
+        if self.path.is_empty() {
+            return Err(ConfigError::NoData);
+        }
+        Ok(self.options().check()?)
+    }
+}
+
+impl PretrainConfig {
+    /// Whether every value is in range.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError`] that names the field.
+    pub fn check(&self) -> Result<(), ConfigError> {
+        self.data.check()?;
+        if self.epochs == 0 {
+            return value("epochs", 0, "one or more");
+        }
+        if !(2..=2048).contains(&self.batch) {
+            return value("batch", self.batch, "2 to 2048 pairs");
+        }
+        for (field, found) in [("lr", self.lr), ("temperature", self.temperature)] {
+            if !(found.is_finite() && found > 0.0) {
+                return value(field, found, "above zero");
+            }
+        }
+        if !(self.weight_decay.is_finite() && self.weight_decay >= 0.0) {
+            return value("weight_decay", self.weight_decay, "zero or more");
+        }
+        if !(0.0..=f64::from(self.epochs)).contains(&self.warmup_epochs) {
+            return value("warmup_epochs", self.warmup_epochs, "zero to the number of epochs");
+        }
+        if !(1..=MAX_WORKERS).contains(&self.workers) {
+            return value("workers", self.workers, "1 to 64");
+        }
+        if self.checkpoint_every == 0 {
+            return value("checkpoint_every", 0, "one or more");
+        }
+        match &self.augment {
+            AugmentConfig::Image(augment) => augment.check()?,
+            AugmentConfig::Window(augment) => augment.check()?,
+        }
+        Ok(())
+    }
+
+    /// The configuration as TOML; [`PretrainConfig::read`] gives the same back.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::Write`] with what the writer says.
+    pub fn to_toml(&self) -> Result<String, ConfigError> {
+        toml::to_string(self).map_err(|e| ConfigError::Write { reason: e.to_string() })
+    }
+
+    /// Reads a resolved configuration, as a run directory keeps it.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError`] with the path and line.
+    pub fn read(path: &Path) -> Result<Self, ConfigError> {
+        let text = read_text(path, 1 << 20)?;
+        let config: Self = parse(path, &text)?;
+        config.check()?;
+        Ok(config)
+    }
+
+    /// SHA-256 in hexadecimal of everything that the result depends on: all but `workers`,
+    /// `eval_every` and `checkpoint_every`, which may change when a run is resumed.
+    ///
+    /// # Errors
+    ///
+    /// As [`PretrainConfig::to_toml`].
+    pub fn digest(&self) -> Result<String, ConfigError> {
+        let fixed = Self { workers: 1, eval_every: 0, checkpoint_every: 1, ..self.clone() };
+        let digest = Sha256::digest(fixed.to_toml()?);
+        Ok(digest.iter().map(|byte| format!("{byte:02x}")).collect())
+    }
+}
+
+pub(super) fn read_text(path: &Path, limit: u64) -> Result<String, ConfigError> {
+    let failed = |source| ConfigError::Io { path: path.into(), source };
+    let mut text = String::new();
+    File::open(path).and_then(|f| f.take(limit + 1).read_to_string(&mut text)).map_err(failed)?;
+    if text.len() as u64 > limit {
+        return Err(ConfigError::TooLarge { path: path.into(), limit });
+    }
+    Ok(text)
+}
+
+/// Parses TOML; `path` is for the error.
+pub(super) fn parse<T: DeserializeOwned>(path: &Path, text: &str) -> Result<T, ConfigError> {
+    toml::from_str(text).map_err(|error| {
+        let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or("");
+        let line = before.matches('\n').count() + 1;
+        unknown_key(path, line, error.message()).unwrap_or_else(|| {
+            let reason = error.message().replace('\n', " ");
+            ConfigError::Toml { path: path.into(), line, reason }
+        })
+    })
+}
+
+/// serde words an unknown field as "unknown field `x`, expected one of `a`, `b`" (with "`a`" alone,
+/// or "`a` or `b`", for short lists): the names in backquotes are all that is needed.
+fn unknown_key(path: &Path, line: usize, message: &str) -> Option<ConfigError> {
+    let mut names = message.strip_prefix("unknown field ")?.split('`').skip(1).step_by(2);
+    let key = names.next()?.to_string();
+    let known: Vec<&str> = names.collect();
+    let nearest = known
+        .iter()
+        .map(|name| (unlikeness(&key, name), *name))
+        .min()
+        .filter(|(distance, name)| *distance <= 1 + name.len() / 3)
+        .map(|(_, name)| name.to_string());
+    Some(ConfigError::UnknownKey { path: path.into(), line, key, nearest, known: known.join(", ") })
+}
+
+/// One where one name begins with the other (`rate`, `rate_hz`), else the edits between them.
+fn unlikeness(a: &str, b: &str) -> usize {
+    if a.starts_with(b) || b.starts_with(a) { 1 } else { distance(a, b) }
+}
+
+/// Edits that turn `a` into `b` (Levenshtein 1966), one row of the table at a time.
+fn distance(a: &str, b: &str) -> usize {
+    let b: Vec<char> = b.chars().collect();
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, from) in a.chars().enumerate() {
+        let mut diagonal = i;
+        let mut left = i + 1;
+        for (cell, to) in row.iter_mut().skip(1).zip(&b) {
+            left = (left + 1).min(*cell + 1).min(diagonal + usize::from(from != *to));
+            diagonal = std::mem::replace(cell, left);
+        }
+        if let Some(first) = row.first_mut() {
+            *first = i + 1;
+        }
+    }
+    row.last().copied().unwrap_or(0)
+}
+
+#[cfg(test)]
+#[path = "config_tests.rs"]
+mod tests;

@@ -1,0 +1,289 @@
+//! What a person may say about a pretraining run, in a file or by flags: every field may be left
+//! out, and one definition serves both, so that a flag and a key never differ in name or meaning.
+//! [`Settings::resolve`] turns what was said into a [`PretrainConfig`] with nothing left open.
+
+use std::path::Path;
+
+use clap::builder::{PossibleValuesParser, TypedValueParser};
+use sedge_augment::{ImageAugment, WindowAugment};
+use sedge_models::Modality;
+use sedge_models::architecture::Architecture;
+use serde::de::{MapAccess, Visitor, value::MapAccessDeserializer};
+use serde::{Deserialize, Deserializer};
+
+use super::config::{
+    AugmentConfig, ConfigError, DataConfig, Method, OptimizerName, PretrainConfig, Schedule,
+};
+use crate::data::{LoadOptions, MAX_WORKERS};
+
+/// Largest configuration file read.
+const MAX_CONFIG_BYTES: u64 = 1 << 20;
+
+/// Settings as given. Later ones go over earlier ones by [`Settings::over`].
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, clap::Args)]
+#[serde(default, deny_unknown_fields)]
+pub struct Settings {
+    /// Where the data is and what is taken of it.
+    #[command(flatten)]
+    pub data: DataSettings,
+    /// Method of pretraining [default: simclr]
+    #[arg(long, value_enum, help_heading = "Training")]
+    pub method: Option<Method>,
+    /// Encoder: the name of a preset, or in the file a table [default: image-small or imu-small]
+    #[arg(long, value_name = "NAME", help_heading = "Model")]
+    pub architecture: Option<ArchitectureSetting>,
+    /// Passes over the data [default: 100]
+    #[arg(long, value_name = "N", help_heading = "Training")]
+    pub epochs: Option<u32>,
+    /// Positive pairs in a batch; the graph sees twice as many rows [default: 128]
+    #[arg(long, value_name = "PAIRS", help_heading = "Training")]
+    pub batch: Option<usize>,
+    /// Optimiser [default: adamw]
+    #[arg(long, value_enum, help_heading = "Training")]
+    pub optimizer: Option<OptimizerName>,
+    /// Learning rate at its highest [default: 0.001 for adamw, 0.1 for sgd]
+    #[arg(long, value_name = "RATE", help_heading = "Training")]
+    pub lr: Option<f64>,
+    /// Weight decay [default: 0.01 for adamw, 0.0001 for sgd]
+    #[arg(long, value_name = "RATE", help_heading = "Training")]
+    pub weight_decay: Option<f64>,
+    /// Temperature of the contrastive loss [default: 0.5 for images, 0.2 for windows]
+    #[arg(long, value_name = "T", help_heading = "Training")]
+    pub temperature: Option<f64>,
+    /// Epochs, or a part of one, in which the learning rate rises [default: a tenth, at most 10]
+    #[arg(long, value_name = "EPOCHS", help_heading = "Training")]
+    pub warmup_epochs: Option<f64>,
+    /// What the learning rate does after that [default: cosine]
+    #[arg(long, value_enum, help_heading = "Training")]
+    pub schedule: Option<Schedule>,
+    /// Seed of everything random [default: 0]
+    #[arg(long, value_name = "N", help_heading = "Training")]
+    pub seed: Option<u64>,
+    /// Threads that make batches; changes nothing but speed [default: one less than the processors]
+    #[arg(long, value_name = "N", help_heading = "Running")]
+    pub workers: Option<usize>,
+    /// Epochs between measurements of kNN accuracy where there are labels; 0 for never [default: 5]
+    #[arg(long, value_name = "EPOCHS", help_heading = "Running")]
+    pub eval_every: Option<u32>,
+    /// Epochs between checkpoints [default: 1]
+    #[arg(long, value_name = "EPOCHS", help_heading = "Running")]
+    pub checkpoint_every: Option<u32>,
+    /// How views of images are made; only in the file.
+    #[arg(skip)]
+    pub image_augment: Option<ImageAugment>,
+    /// How views of windows are made; only in the file.
+    #[arg(skip)]
+    pub window_augment: Option<WindowAugment>,
+}
+
+/// The `[data]` table.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, clap::Args)]
+#[serde(default, deny_unknown_fields)]
+pub struct DataSettings {
+    /// Data: a .parquet, .npz, .csv or .mcap file, a folder of images or of *.parquet, or `sim`
+    #[arg(id = "data", long = "data", value_name = "PATH", help_heading = "Data")]
+    pub path: Option<String>,
+    /// Split of a data set in several files or folders [default: train]
+    #[arg(long, value_name = "NAME", help_heading = "Data")]
+    pub split: Option<String>,
+    /// Samples taken at most [default: all]
+    #[arg(long, value_name = "N", help_heading = "Data")]
+    pub limit: Option<usize>,
+    /// Side in pixels that images are resized to, and of the encoder's input [default: as they are]
+    #[arg(long, value_name = "PIXELS", help_heading = "Data")]
+    pub image_size: Option<usize>,
+    /// What to take of a recording that has both [default: image where there are any]
+    #[arg(long, value_name = "KIND", value_parser = modality_parser(), help_heading = "Data")]
+    pub modality: Option<Modality>,
+    /// Rows in a window of a series [default: 128]
+    #[arg(long, value_name = "ROWS", help_heading = "Data")]
+    pub window: Option<usize>,
+    /// Rows from one window to the next [default: half a window]
+    #[arg(long, value_name = "ROWS", help_heading = "Data")]
+    pub stride: Option<usize>,
+    /// Rows a second that a series is brought to [default: as recorded]
+    #[arg(long = "rate", value_name = "HZ", help_heading = "Data")]
+    pub rate_hz: Option<f32>,
+    /// Rows a second that a series was recorded at, where its file does not say
+    #[arg(long = "source-rate", value_name = "HZ", help_heading = "Data")]
+    pub source_rate_hz: Option<f32>,
+    /// Accelerations are in g, not m/s^2
+    #[arg(long, num_args = 0, default_missing_value = "true", help_heading = "Data")]
+    pub accel_in_g: Option<bool>,
+}
+
+fn modality_parser() -> impl TypedValueParser<Value = Modality> {
+    let image = Modality::Image.to_string();
+    PossibleValuesParser::new(["image", "imu"])
+        .map(move |name| if name == image { Modality::Image } else { Modality::Imu })
+}
+
+/// An encoder by the name of a preset or as a table.
+#[derive(Clone, Debug, PartialEq)]
+pub enum ArchitectureSetting {
+    /// Name of a preset.
+    Preset(String),
+    /// The whole description.
+    Table(Architecture),
+}
+
+impl std::str::FromStr for ArchitectureSetting {
+    type Err = std::convert::Infallible;
+
+    fn from_str(name: &str) -> Result<Self, Self::Err> {
+        Ok(Self::Preset(name.into()))
+    }
+}
+
+impl<'de> Deserialize<'de> for ArchitectureSetting {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct NameOrTable;
+        impl<'de> Visitor<'de> for NameOrTable {
+            type Value = ArchitectureSetting;
+
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("the name of a preset, or a table")
+            }
+
+            fn visit_str<E: serde::de::Error>(self, name: &str) -> Result<Self::Value, E> {
+                Ok(ArchitectureSetting::Preset(name.into()))
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Self::Value, A::Error> {
+                Architecture::deserialize(MapAccessDeserializer::new(map)).map(ArchitectureSetting::Table)
+            }
+        }
+        deserializer.deserialize_any(NameOrTable)
+    }
+}
+
+impl Settings {
+    /// Reads a TOML file.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError`] with the path and, for TOML, the line; an unknown key is named together with
+    /// the nearest known one.
+    pub fn read(path: &Path) -> Result<Self, ConfigError> {
+        let text = super::config::read_text(path, MAX_CONFIG_BYTES)?;
+        super::config::parse(path, &text)
+    }
+
+    /// These settings, with `below` where they say nothing.
+    pub fn over(self, below: Self) -> Self {
+        Self {
+            data: self.data.over(below.data),
+            method: self.method.or(below.method),
+            architecture: self.architecture.or(below.architecture),
+            epochs: self.epochs.or(below.epochs),
+            batch: self.batch.or(below.batch),
+            optimizer: self.optimizer.or(below.optimizer),
+            lr: self.lr.or(below.lr),
+            weight_decay: self.weight_decay.or(below.weight_decay),
+            temperature: self.temperature.or(below.temperature),
+            warmup_epochs: self.warmup_epochs.or(below.warmup_epochs),
+            schedule: self.schedule.or(below.schedule),
+            seed: self.seed.or(below.seed),
+            workers: self.workers.or(below.workers),
+            eval_every: self.eval_every.or(below.eval_every),
+            checkpoint_every: self.checkpoint_every.or(below.checkpoint_every),
+            image_augment: self.image_augment.or(below.image_augment),
+            window_augment: self.window_augment.or(below.window_augment),
+        }
+    }
+
+    /// Fills in what was left open, for data of `modality`, and checks every value.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError`] that names the field, what it held and what it may hold.
+    pub fn resolve(self, modality: Modality) -> Result<PretrainConfig, ConfigError> {
+        let images = modality == Modality::Image;
+        let architecture = match self.architecture {
+            Some(ArchitectureSetting::Table(table)) => table,
+            Some(ArchitectureSetting::Preset(name)) => Architecture::preset(&name)?,
+            None => Architecture::preset(if images { "image-small" } else { "imu-small" })?,
+        };
+        let unused = if images { self.window_augment.is_some() } else { self.image_augment.is_some() };
+        if unused {
+            let field = if images { "window_augment" } else { "image_augment" };
+            let wanted = format!("left out, since the data is of modality {modality}");
+            return Err(ConfigError::Value { field, found: "given".into(), wanted });
+        }
+        let optimizer = self.optimizer.unwrap_or(OptimizerName::Adamw);
+        let adamw = optimizer == OptimizerName::Adamw;
+        let epochs = self.epochs.unwrap_or(100);
+        let config = PretrainConfig {
+            data: self.data.resolve()?,
+            method: self.method.unwrap_or(Method::Simclr),
+            architecture,
+            epochs,
+            batch: self.batch.unwrap_or(128),
+            optimizer,
+            lr: self.lr.unwrap_or(if adamw { 1e-3 } else { 0.1 }),
+            weight_decay: self.weight_decay.unwrap_or(if adamw { 1e-2 } else { 1e-4 }),
+            temperature: self.temperature.unwrap_or(if images { 0.5 } else { 0.2 }),
+            warmup_epochs: self.warmup_epochs.unwrap_or((f64::from(epochs) / 10.0).min(10.0)),
+            schedule: self.schedule.unwrap_or(Schedule::Cosine),
+            seed: self.seed.unwrap_or(0),
+            workers: self.workers.unwrap_or_else(default_workers),
+            eval_every: self.eval_every.unwrap_or(5),
+            checkpoint_every: self.checkpoint_every.unwrap_or(1),
+            augment: if images {
+                AugmentConfig::Image(self.image_augment.unwrap_or_default())
+            } else {
+                AugmentConfig::Window(self.window_augment.unwrap_or_default())
+            },
+        };
+        config.check()?;
+        Ok(config)
+    }
+}
+
+impl DataSettings {
+    /// These settings, with `below` where they say nothing.
+    pub fn over(self, below: Self) -> Self {
+        Self {
+            path: self.path.or(below.path),
+            split: self.split.or(below.split),
+            limit: self.limit.or(below.limit),
+            image_size: self.image_size.or(below.image_size),
+            modality: self.modality.or(below.modality),
+            window: self.window.or(below.window),
+            stride: self.stride.or(below.stride),
+            rate_hz: self.rate_hz.or(below.rate_hz),
+            source_rate_hz: self.source_rate_hz.or(below.source_rate_hz),
+            accel_in_g: self.accel_in_g.or(below.accel_in_g),
+        }
+    }
+
+    /// Fills in the reader's defaults and checks every value.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError`] when no path is given or a value is out of range.
+    pub fn resolve(self) -> Result<DataConfig, ConfigError> {
+        let defaults = LoadOptions::default();
+        let window = self.window.unwrap_or(defaults.window);
+        let config = DataConfig {
+            path: self.path.filter(|path| !path.is_empty()).ok_or(ConfigError::NoData)?,
+            split: self.split.unwrap_or(defaults.split),
+            limit: self.limit,
+            image_size: self.image_size,
+            modality: self.modality,
+            window,
+            stride: self.stride.unwrap_or((window / 2).max(1)),
+            rate_hz: self.rate_hz,
+            source_rate_hz: self.source_rate_hz,
+            accel_in_g: self.accel_in_g.unwrap_or(defaults.accel_in_g),
+        };
+        config.check()?;
+        Ok(config)
+    }
+}
+
+/// One thread is the training's own.
+fn default_workers() -> usize {
+    let processors = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    processors.saturating_sub(1).clamp(1, MAX_WORKERS)
+}
