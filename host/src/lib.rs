@@ -2,6 +2,8 @@
 //! one verb; `cli` only parses and calls.
 
 pub mod data;
+pub mod encoder;
 pub mod evaluate;
 pub mod files;
+pub mod pretrain;
 pub mod report;

@@ -32,7 +32,7 @@ impl Conv1d {
         in_range("channels", self.channels.len(), 1, MAX_LAYERS)?;
         in_range("strides", self.strides.len(), self.channels.len(), self.channels.len())?;
         in_range("kernel", self.kernel, 1, 31)?;
-        if self.kernel % 2 == 0 {
+        if self.kernel.is_multiple_of(2) {
             return in_range("kernel", self.kernel, self.kernel + 1, self.kernel + 1);
         }
         for (i, (&channels, &stride)) in self.channels.iter().zip(&self.strides).enumerate() {

@@ -64,13 +64,15 @@ fn clip(tape: &mut Tape<'_>, site: &Site, side: Side) -> TractResult<()> {
     let (value, bound) = value_and_bound(tape, site.inputs[0], site.inputs[1])?;
     let inner = tape.graph.model.node(value.node).clone();
     let inner_is_max = inner.op_as::<TypedBinOp>().is_some_and(|op| op.0.name() == "Max");
-    if side == Side::High && inner_is_max && tape.forward_users(value) == 1 {
-        if let Ok((_, low)) = value_and_bound(tape, inner.inputs[0], inner.inputs[1]) {
-            let mask = mask(tape, site.output, Some(low), Some(bound))?;
-            let d = tape.graph.mul(mask, site.gradient)?;
-            tape.pass_through(value.node);
-            return tape.give(value, d);
-        }
+    if side == Side::High
+        && inner_is_max
+        && tape.forward_users(value) == 1
+        && let Ok((_, low)) = value_and_bound(tape, inner.inputs[0], inner.inputs[1])
+    {
+        let mask = mask(tape, site.output, Some(low), Some(bound))?;
+        let d = tape.graph.mul(mask, site.gradient)?;
+        tape.pass_through(value.node);
+        return tape.give(value, d);
     }
     let (low, high) = if side == Side::Low { (Some(bound), None) } else { (None, Some(bound)) };
     let mask = mask(tape, site.output, low, high)?;

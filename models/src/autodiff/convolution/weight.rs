@@ -101,8 +101,8 @@ impl Patches {
     /// For every output position the input that the kernel's tap `offset` meets: `[n, ho.., c]`.
     fn tap(&mut self, graph: &mut Graph, geometry: &Geometry, offset: &[usize]) -> TractResult<OutletId> {
         let mut tap = self.phase(graph, geometry, offset)?;
-        for i in 0..geometry.rank() {
-            let start = offset[i] / geometry.stride[i];
+        for (i, &at) in offset.iter().enumerate() {
+            let start = at / geometry.stride[i];
             tap = graph.slice(tap, SPATIAL + i, start, start + geometry.output[i])?;
         }
         Ok(tap)
@@ -111,9 +111,9 @@ impl Patches {
     fn phase(&mut self, graph: &mut Graph, geometry: &Geometry, offset: &[usize]) -> TractResult<OutletId> {
         let mut current = self.padded;
         let mut key = vec![];
-        for i in 0..geometry.rank() {
+        for (i, &at) in offset.iter().enumerate() {
             let stride = geometry.stride[i];
-            key.push(offset[i] % stride);
+            key.push(at % stride);
             if stride == 1 {
                 continue;
             }
