@@ -10,7 +10,7 @@ use crate::imu::Mpu6050Error;
 /// Most rooms in a building.
 pub const MAX_ROOMS: usize = 64;
 
-/// Longest drive in seconds: two hours, whose truth takes about 46 MB.
+/// Longest drive in seconds: two hours, whose truth takes about 40 MB.
 pub const MAX_SECONDS: u32 = 7200;
 
 /// Everything that decides a drive: equal configurations give equal streams, byte for byte.
