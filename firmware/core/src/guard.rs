@@ -20,7 +20,9 @@
 //! adaptation stops. Pairs share their negatives and are looked at again and again, so `z` is a
 //! margin, not a significance level.
 
-use crate::guard::Rejection::{Collapsed, Drifted, NoBetter, NotFinite, RanksLower, Worse, WorseThanOrigin};
+use crate::guard::Rejection::{
+    Collapsed, Drifted, NoBetter, NotFinite, RanksLower, StepFailed, Worse, WorseThanOrigin,
+};
 
 /// One encoder on the held-out pairs.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -135,8 +137,10 @@ impl Default for GuardConfig {
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "kebab-case"))]
 #[non_exhaustive]
 pub enum Rejection {
-    /// A measure or a training step was NaN or infinite.
+    /// A measure was NaN or infinite.
     NotFinite,
+    /// A training step failed.
+    StepFailed,
     /// The embeddings spread too little.
     Collapsed,
     /// The embeddings of the reference inputs moved too far.
@@ -239,8 +243,8 @@ impl Guard {
 
     /// Takes note of a training step that failed: the training copy is put back as after a rejection.
     pub fn step_failed(&mut self) -> Verdict {
-        self.reject(NotFinite);
-        Verdict::Reject(NotFinite)
+        self.reject(StepFailed);
+        Verdict::Reject(StepFailed)
     }
 
     fn weigh(&self, evidence: &Evidence) -> Verdict {

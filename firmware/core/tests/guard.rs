@@ -91,7 +91,7 @@ fn harm_in_a_row_lowers_the_rate_and_then_stops() {
     }
     assert_eq!(guard.stopped(), None, "the acceptance began a new row");
     guard.step_failed();
-    assert_eq!(guard.stopped(), Some(StopReason::HarmfulRejections(Rejection::NotFinite)));
+    assert_eq!(guard.stopped(), Some(StopReason::HarmfulRejections(Rejection::StepFailed)));
 }
 
 #[test]

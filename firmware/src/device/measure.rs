@@ -15,9 +15,11 @@ pub(crate) struct Look {
 
 impl Look {
     /// Measures the embeddings of anchors and neighbours, row `i` of one belonging to row `i` of the
-    /// other. The loss is NT-Xent (T. Chen et al., 2020) at `temperature` on the embeddings themselves, the
-    /// mean of both directions; the rank is that of a pair's neighbour among all neighbours by cosine,
-    /// equals counted as before it, so that a collapsed encoder ranks last.
+    /// other. All are first taken from their mean: what every embedding shares tells nothing apart, and
+    /// an encoder that ends in a rectifier shares most of it. The loss is NT-Xent (T. Chen et al., 2020) at
+    /// `temperature`, the mean of both directions; the rank is that of a pair's neighbour among all
+    /// neighbours by cosine, equals counted as before it, so that a collapsed encoder ranks last. The
+    /// spread is of the embeddings as they are.
     pub(crate) fn new(
         anchors: ArrayView2<'_, f32>,
         neighbours: ArrayView2<'_, f32>,
@@ -25,7 +27,9 @@ impl Look {
     ) -> Self {
         let pairs = anchors.nrows().min(neighbours.nrows());
         let rows = anchors.rows().into_iter().take(pairs).chain(neighbours.rows().into_iter().take(pairs));
-        let unit: Vec<Vec<f64>> = rows.map(unit).collect();
+        let rows: Vec<Vec<f64>> = rows.map(|row| row.iter().map(|v| f64::from(*v)).collect()).collect();
+        let measured_spread = spread(&rows);
+        let unit = from_their_mean(rows);
         let cosine = |i: usize, j: usize| -> f64 { unit[i].iter().zip(&unit[j]).map(|(a, b)| a * b).sum() };
         let loss = |i: usize, partner: usize| {
             let logits = (0..unit.len()).filter(|j| *j != i).map(|j| cosine(i, j) / f64::from(temperature));
@@ -41,7 +45,7 @@ impl Look {
         };
         let ranks: Vec<f32> = (0..pairs).map(rank).collect();
         let measure =
-            Measure { loss: mean(&losses), mean_reciprocal_rank: mean(&ranks), spread: spread(&unit) };
+            Measure { loss: mean(&losses), mean_reciprocal_rank: mean(&ranks), spread: measured_spread };
         Self { losses, ranks, measure }
     }
 }
@@ -82,18 +86,28 @@ pub(crate) fn improvement(incumbent: &Look, origin: &Look) -> Option<PairedDiffe
 
 /// Mean cosine distance between the rows of two arrays.
 pub(crate) fn drift(a: &Array2<f32>, b: &Array2<f32>) -> f32 {
-    let distances: Vec<f32> = a
-        .axis_iter(Axis(0))
-        .zip(b.axis_iter(Axis(0)))
-        .map(|(a, b)| 1.0 - unit(a).iter().zip(unit(b)).map(|(x, y)| x * y).sum::<f64>() as f32)
-        .collect();
+    let distances: Vec<f32> =
+        a.axis_iter(Axis(0)).zip(b.axis_iter(Axis(0))).map(|(a, b)| 1.0 - cosine(a, b) as f32).collect();
     mean(&distances)
 }
 
-fn unit(row: ArrayView1<'_, f32>) -> Vec<f64> {
-    let norm = row.iter().map(|v| f64::from(*v) * f64::from(*v)).sum::<f64>().sqrt();
+fn cosine(a: ArrayView1<'_, f32>, b: ArrayView1<'_, f32>) -> f64 {
+    let unit = |row: ArrayView1<'_, f32>| unit(row.to_vec().into_iter().map(f64::from));
+    unit(a).iter().zip(unit(b)).map(|(x, y)| x * y).sum()
+}
+
+fn unit(row: impl Iterator<Item = f64> + Clone) -> Vec<f64> {
+    let norm = row.clone().map(|v| v * v).sum::<f64>().sqrt();
     let scale = if norm == 0.0 { 0.0 } else { 1.0 / norm };
-    row.iter().map(|v| f64::from(*v) * scale).collect()
+    row.map(|v| v * scale).collect()
+}
+
+/// Rows less their mean, of length one.
+fn from_their_mean(rows: Vec<Vec<f64>>) -> Vec<Vec<f64>> {
+    let n = rows.len().max(1) as f64;
+    let dimensions = rows.first().map_or(0, Vec::len);
+    let mean: Vec<f64> = (0..dimensions).map(|d| rows.iter().map(|row| row[d]).sum::<f64>() / n).collect();
+    rows.iter().map(|row| unit(row.iter().zip(&mean).map(|(v, m)| v - m))).collect()
 }
 
 fn log_sum_exp(logits: impl Iterator<Item = f64> + Clone) -> f64 {
@@ -105,8 +119,9 @@ fn mean(values: &[f32]) -> f32 {
     (values.iter().map(|v| f64::from(*v)).sum::<f64>() / values.len().max(1) as f64) as f32
 }
 
-/// Mean over the dimensions of the standard deviation over the rows.
+/// Mean over the dimensions of the standard deviation over the rows, each scaled to length one.
 fn spread(rows: &[Vec<f64>]) -> f32 {
+    let rows: Vec<Vec<f64>> = rows.iter().map(|row| unit(row.iter().copied())).collect();
     let dimensions = rows.first().map_or(0, Vec::len);
     let n = rows.len().max(1) as f64;
     let deviation = |d: usize| {
@@ -123,21 +138,26 @@ mod tests {
     use ndarray::array;
 
     #[test]
-    fn orthogonal_pairs_have_the_closed_form_loss() {
-        // Two pairs, each of equal vectors, orthogonal to each other: every row sees its partner at
-        // cosine 1 and two strangers at 0, so the loss is ln(e^{1/t} + 2) - 1/t.
-        let z = array![[2.0, 0.0], [0.0, 3.0]];
+    fn opposite_pairs_have_the_closed_form_loss() {
+        // Two pairs of equal vectors, one opposite to the other about their mean (3, 1): every row sees its
+        // partner at cosine 1 and two strangers at -1, so the loss is ln(e^{1/t} + 2 e^{-1/t}) - 1/t.
+        let z = array![[5.0, 2.0], [1.0, 0.0]];
         let look = Look::new(z.view(), z.view(), 0.5);
-        let closed = ((2.0f32).exp() + 2.0).ln() - 2.0;
+        let closed = (2.0f32.exp() + 2.0 * (-2.0f32).exp()).ln() - 2.0;
         assert!((look.measure.loss - closed).abs() < 1e-6, "{:?}", look.measure);
         assert_eq!(look.measure.mean_reciprocal_rank, 1.0);
+    }
+
+    #[test]
+    fn spread_is_of_the_directions_as_they_are() {
+        let z = array![[2.0, 0.0], [0.0, 3.0]];
         // Each dimension holds 1, 0, 1, 0: deviation one half.
-        assert!((look.measure.spread - 0.5).abs() < 1e-6);
+        assert!((Look::new(z.view(), z.view(), 0.5).measure.spread - 0.5).abs() < 1e-6);
     }
 
     #[test]
     fn a_collapsed_encoder_is_worst_in_everything() {
-        let z = Array2::from_elem((4, 3), 0.7);
+        let z = Array2::from_elem((4, 3), 0.75);
         let look = Look::new(z.view(), z.view(), 0.5);
         // All alike: seven candidates, each as likely.
         assert!((look.measure.loss - 7.0f32.ln()).abs() < 1e-6);
@@ -147,11 +167,11 @@ mod tests {
 
     #[test]
     fn ranks_count_what_lies_nearer() {
+        // The mean is nought. Of anchor 0 the neighbour is the farther of two, of anchor 1 the nearer.
         let anchors = array![[1.0, 0.0], [0.0, 1.0]];
-        let neighbours = array![[0.0, 1.0], [0.6, 0.8]];
+        let neighbours = array![[-1.0, -2.0], [0.0, 1.0]];
         let look = Look::new(anchors.view(), neighbours.view(), 1.0);
-        // Of anchor 0 the neighbour is the farther of two; of anchor 1 too (0.8 against 1).
-        assert_eq!(look.ranks, [0.5, 0.5]);
+        assert_eq!(look.ranks, [0.5, 1.0]);
     }
 
     #[test]
@@ -164,12 +184,12 @@ mod tests {
 
     #[test]
     fn evidence_compares_pair_by_pair() {
-        let good = array![[1.0, 0.0], [0.0, 1.0]];
-        let bad = array![[1.0, 0.0], [1.0, 0.1]];
-        let (candidate, incumbent) =
-            (Look::new(good.view(), good.view(), 0.5), Look::new(bad.view(), bad.view(), 0.5));
+        let places = array![[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]];
+        let mistaken = array![[0.0, 1.0, 0.0], [0.0, 0.0, 1.0], [1.0, 0.0, 0.0]];
+        let candidate = Look::new(places.view(), places.view(), 0.5);
+        let incumbent = Look::new(places.view(), mistaken.view(), 0.5);
         let evidence = evidence(&candidate, &incumbent, &incumbent, 0.0).unwrap();
-        assert!(evidence.over_incumbent.mean > 0.0 && evidence.over_incumbent.pairs == 2);
+        assert!(evidence.over_incumbent.mean > 0.0 && evidence.over_incumbent.pairs == 3);
         assert!((evidence.over_origin.mean - (incumbent.measure.loss - candidate.measure.loss)).abs() < 1e-6);
         assert!(improvement(&candidate, &incumbent).unwrap().mean > 0.0);
     }

@@ -21,7 +21,7 @@ use sedge_readings::{Event, Frame, NoData, Reading, Timestamp};
 
 use crate::config::Learner;
 use crate::output::{EmbeddingRecord, EventRecord, Happening, Sink};
-use crate::{DeviceConfig, DeviceError, Pace};
+use crate::{Account, DeviceConfig, DeviceError, Pace};
 use hands::{Done, Hands, Job};
 use latency::Latencies;
 use samples::{Preparation, Samples};
@@ -142,6 +142,11 @@ impl Device {
     /// Number of the weights in service: zero as shipped, one more at each change.
     pub fn served(&self) -> u64 {
         self.served
+    }
+
+    /// What became of the frames and of the inertial samples that were pushed.
+    pub fn accounts(&self) -> [Account; 2] {
+        [Account::new(self.learner.frames(), 0), Account::new(self.learner.imu(), 0)]
     }
 
     /// The latest time of the stream's clock.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use sedge_core::Set;
+use sedge_core::{Rest, Set};
 use sedge_models::Tensors;
 use sedge_models::bundle::Bundle;
 use sedge_readings::Timestamp;
@@ -42,6 +42,7 @@ pub(crate) struct Figures {
     next_pair: u64,
     pairs: Vec<SavedPair>,
     open: Vec<u64>,
+    resting: Option<Rest>,
     /// The samples of the pairs were too large to save.
     forgotten: bool,
 }
@@ -90,6 +91,7 @@ impl Device {
             next_pair: self.samples.next_pair(),
             pairs: if forgotten { Vec::new() } else { pairs.iter().map(saved).collect() },
             open: open.iter().map(|(index, _)| *index).collect(),
+            resting: self.resting,
             forgotten,
         };
         let learner = serde_json::to_vec(&*self.learner).map_err(CheckpointError::from)?;
@@ -112,7 +114,8 @@ impl Device {
         if learner.config() != device.learner.config() {
             return Err(CheckpointError::OtherConfig { field: "the learner's configuration".into() }.into());
         }
-        let Figures { served, now_ns, next_frame, next_pair, pairs, open, forgotten } = state.figures;
+        let Figures { served, now_ns, next_frame, next_pair, pairs, open, resting, forgotten } =
+            state.figures;
         if forgotten {
             learner.forget_pairs();
         }
@@ -133,7 +136,7 @@ impl Device {
         }
         device.samples.set_next_pair(next_pair);
         device.learner = learner;
-        (device.served, device.next_frame) = (served, next_frame);
+        (device.served, device.next_frame, device.resting) = (served, next_frame, resting);
         device.now = Timestamp::from_nanos(now_ns);
         Ok(device)
     }
