@@ -213,3 +213,55 @@ impl Checkpoint {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use proptest::prelude::*;
+
+    fn sealed(mut body: Vec<u8>) -> Vec<u8> {
+        let digest = Sha256::digest(&body);
+        body.extend_from_slice(&digest);
+        body
+    }
+
+    fn with_parts(lengths: [u64; PARTS], data: &[u8]) -> Vec<u8> {
+        let mut body = MAGIC.to_vec();
+        lengths.iter().for_each(|length| body.extend(length.to_le_bytes()));
+        body.extend_from_slice(data);
+        sealed(body)
+    }
+
+    fn reason(bytes: &[u8]) -> String {
+        match Checkpoint::decode(bytes) {
+            Err(CheckpointError::Damaged { what }) => what,
+            other => format!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn each_damage_is_told_apart() {
+        assert_eq!(reason(b"short"), "it is cut short");
+        assert_eq!(reason(&[0; 100]), "its digest is wrong");
+        assert_eq!(reason(&sealed(vec![b'x'; PREFIX])), "it is of another kind or version");
+        assert_eq!(reason(&with_parts([u64::MAX, 0, 0, 0], b"{}")), "a part is longer than the file");
+        assert_eq!(reason(&with_parts([2, u64::MAX, 2, 0], b"{}")), "a part is longer than the file");
+        assert_eq!(reason(&with_parts([1, 0, 0, 0], b"{}")), "more follows after its parts");
+        assert!(reason(&with_parts([2, 0, 0, 0], b"{}")).contains("missing field"));
+    }
+
+    proptest! {
+        #[test]
+        fn no_sealed_bytes_panic(
+            lengths in [0u64..40, 0u64..40, 0u64..40, any::<u64>()],
+            data in proptest::collection::vec(any::<u8>(), 0..120),
+            text in "[\\[\\]{}:,\"a-z0-9]{0,40}",
+        ) {
+            let _ = Checkpoint::decode(&data);
+            let _ = Checkpoint::decode(&sealed(data.clone()));
+            let _ = Checkpoint::decode(&with_parts(lengths, &data));
+            let _ = Checkpoint::decode(&with_parts([text.len() as u64, 0, 0, 0], text.as_bytes()));
+        }
+    }
+}

@@ -21,4 +21,4 @@ pub use error::{DeviceError, OutputError, RunError, SourceError};
 pub use output::{Collected, MAX_OUTPUT_BYTES, Sink};
 pub use run::{Resume, RunConfig};
 pub use source::{Source, SourceAccount, SourceIdentity, SourceOptions, Stream, TopicAccount};
-pub use summary::{Account, Adaptation, Summary, Timing};
+pub use summary::{Account, Adaptation, Report, Summary, Timing};

@@ -8,7 +8,7 @@ use std::sync::atomic::AtomicBool;
 
 use clap::Parser;
 use sedge_firmware::run::run;
-use sedge_firmware::{RunError, Summary};
+use sedge_firmware::{Report, RunError, Summary};
 use signal_hook::consts::{SIGINT, SIGTERM};
 
 use cli::{Cli, Command};
@@ -62,7 +62,7 @@ fn chain(error: &dyn std::error::Error) -> String {
 
 #[expect(clippy::print_stdout, reason = "this is what the command answers")]
 fn tell(summary: &Summary) {
-    let Summary { frames, imu, windows, adaptation, timing, .. } = summary;
+    let Report { frames, imu, windows, adaptation, timing } = &summary.report;
     let progress = &adaptation.progress;
     println!("{} over {} ({:.1} s of stream)", summary.bundle, summary.source, summary.stream_s);
     for (name, account) in [("frames", frames), ("samples", imu), ("windows", windows)] {

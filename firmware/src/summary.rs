@@ -22,14 +22,21 @@ pub struct Account {
 }
 
 impl Account {
-    /// The account of a tally, with readings that never reached the learner.
-    pub fn new(tally: &Tally, overrun: u64) -> Self {
-        let reasons = tally.reasons().into_iter().chain([("overrun", overrun)]);
+    /// The account of a tally.
+    pub fn new(tally: &Tally) -> Self {
         Self {
-            offered: tally.offered + overrun,
+            offered: tally.offered,
             used: tally.used,
-            dropped: reasons.filter(|(_, count)| *count > 0).collect(),
+            dropped: tally.reasons().into_iter().filter(|(_, count)| *count > 0).collect(),
             waiting: tally.waiting(),
+        }
+    }
+
+    /// Adds readings that came faster than they could be taken.
+    pub(crate) fn overrun(&mut self, count: u64) {
+        self.offered += count;
+        if count > 0 {
+            *self.dropped.entry("overrun").or_default() += count;
         }
     }
 
@@ -71,8 +78,21 @@ pub struct Timing {
     pub frame_while_adapting: Percentiles,
     /// One training step.
     pub step: Percentiles,
-    /// Wall time of the session in seconds.
-    pub wall_s: f64,
+}
+
+/// What became of a device's stream.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Report {
+    /// Frames.
+    pub frames: Account,
+    /// Inertial samples.
+    pub imu: Account,
+    /// Windows; all zero where frames are embedded.
+    pub windows: Account,
+    /// What was learnt.
+    pub adaptation: Adaptation,
+    /// Times.
+    pub timing: Timing,
 }
 
 /// A whole run. Counts are over all sessions, times over the last.
@@ -102,63 +122,53 @@ pub struct Summary {
     pub source_error: Option<String>,
     /// What the source says became of its content.
     pub source_account: SourceAccount,
-    /// Frames.
-    pub frames: Account,
-    /// Inertial samples.
-    pub imu: Account,
-    /// Windows; all zero where frames are embedded.
-    pub windows: Account,
-    /// What was learnt.
-    pub adaptation: Adaptation,
-    /// Times.
-    pub timing: Timing,
+    /// What became of the stream.
+    #[serde(flatten)]
+    pub report: Report,
+    /// Wall time of the session in seconds.
+    pub wall_s: f64,
     /// Largest resident memory of the process in bytes, where the system tells.
     pub peak_rss_bytes: Option<u64>,
 }
 
-impl Summary {
+impl Report {
     /// Whether every frame, sample and window is accounted for.
     pub fn balances(&self) -> bool {
-        let sensors = self.frames.offered + self.imu.offered;
-        self.frames.balances() && self.imu.balances() && self.windows.balances() && sensors == self.events
+        self.frames.balances() && self.imu.balances() && self.windows.balances()
     }
-}
 
-impl Adaptation {
-    /// What a device has learnt.
-    pub fn of(device: &Device, held_out: Option<HeldOut>) -> Self {
+    /// What became of a device's stream so far.
+    pub(crate) fn of(device: &Device, held_out: Option<HeldOut>) -> Self {
         let learner = &device.learner;
         Self {
-            progress: *learner.progress(),
-            weights: device.served(),
-            lr_scale: learner.guard().lr_scale(),
-            stopped: learner.guard().stopped(),
-            spent_s: learner.spent().as_secs_f64(),
-            training_pairs: learner.training().len(),
-            held_out_pairs: learner.held_out().len(),
-            pairing: *learner.pairs(),
-            held_out,
+            frames: Account::new(learner.frames()),
+            imu: Account::new(learner.imu()),
+            windows: Account::new(&learner.windows()),
+            adaptation: Adaptation {
+                progress: *learner.progress(),
+                weights: device.served(),
+                lr_scale: learner.guard().lr_scale(),
+                stopped: learner.guard().stopped(),
+                spent_s: learner.spent().as_secs_f64(),
+                training_pairs: learner.training().len(),
+                held_out_pairs: learner.held_out().len(),
+                pairing: *learner.pairs(),
+                held_out,
+            },
+            timing: Timing {
+                frame: device.frame_times.percentiles(),
+                frame_while_adapting: device.busy_frame_times.percentiles(),
+                step: device.step_times.percentiles(),
+            },
         }
     }
 }
 
-/// Frames, inertial samples and windows of a device, with readings that never reached it.
-pub(crate) fn accounts(device: &Device, overrun: [u64; 2]) -> [Account; 3] {
-    let learner = &device.learner;
-    [
-        Account::new(learner.frames(), overrun[0]),
-        Account::new(learner.imu(), overrun[1]),
-        Account::new(&learner.windows(), 0),
-    ]
-}
-
-/// Times of a device's session.
-pub(crate) fn timing(device: &Device, wall_s: f64) -> Timing {
-    Timing {
-        frame: device.frame_times.percentiles(),
-        frame_while_adapting: device.busy_frame_times.percentiles(),
-        step: device.step_times.percentiles(),
-        wall_s,
+impl Summary {
+    /// Whether every event of the source is accounted for.
+    pub fn balances(&self) -> bool {
+        let Report { frames, imu, .. } = &self.report;
+        self.report.balances() && frames.offered + imu.offered == self.events
     }
 }
 
@@ -178,7 +188,9 @@ mod tests {
     #[test]
     fn an_account_names_what_happened_and_adds_up() {
         let tally = Tally { offered: 10, used: 6, late: 1, not_finite: 2, ..Default::default() };
-        let account = Account::new(&tally, 3);
+        let mut account = Account::new(&tally);
+        assert!(account.balances());
+        account.overrun(3);
         assert!(account.balances());
         assert_eq!((account.offered, account.waiting), (13, 1));
         assert_eq!(account.dropped, BTreeMap::from([("late", 1), ("not_finite", 2), ("overrun", 3)]));

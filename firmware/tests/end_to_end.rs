@@ -1,6 +1,6 @@
 //! Whole runs: a source through a bundle into a folder, cut and resumed, and through every fault.
 
-#![allow(clippy::unwrap_used, clippy::panic)]
+#![allow(clippy::unwrap_used, clippy::panic, clippy::print_stdout)]
 
 mod common;
 
@@ -27,21 +27,21 @@ fn a_drive_is_embedded_adapted_to_and_accounted_for() {
     let config = RunConfig { json: Some(place.path("copy.json")), ..place.config(DRIVE, "out") };
     let summary = run(&config).unwrap();
     assert!(summary.balances() && summary.ended, "{summary:#?}");
-    assert_eq!((summary.frames.offered, summary.imu.offered), (320, 1_600));
-    assert_eq!((summary.frames.waiting, summary.imu.waiting), (0, 0));
-    assert!(summary.frames.used > 300, "{:?}", summary.frames);
-    let progress = summary.adaptation.progress;
+    assert_eq!((summary.report.frames.offered, summary.report.imu.offered), (320, 1_600));
+    assert_eq!((summary.report.frames.waiting, summary.report.imu.waiting), (0, 0));
+    assert!(summary.report.frames.used > 300, "{:?}", summary.report.frames);
+    let progress = summary.report.adaptation.progress;
     assert!(progress.steps >= 20 && progress.evaluations >= 4, "{progress:?}");
-    let held_out = summary.adaptation.held_out.unwrap();
-    assert_eq!(held_out.pairs, summary.adaptation.held_out_pairs);
+    let held_out = summary.report.adaptation.held_out.unwrap();
+    assert_eq!(held_out.pairs, summary.report.adaptation.held_out_pairs);
     assert!(held_out.served.loss.is_finite() && held_out.origin.loss.is_finite(), "{held_out:?}");
-    assert!(summary.timing.frame.p50_ms > 0.0 && summary.timing.step.count == progress.steps);
+    assert!(summary.report.timing.frame.p50_ms > 0.0 && summary.report.timing.step.count == progress.steps);
     #[cfg(target_os = "linux")]
     assert!(summary.peak_rss_bytes.unwrap() > 1 << 20);
 
     let out = place.path("out");
     let embeddings = lines(&out.join("embeddings.jsonl"));
-    assert_eq!(embeddings.len() as u64, summary.frames.used);
+    assert_eq!(embeddings.len() as u64, summary.report.frames.used);
     assert_eq!(embeddings[0]["embedding"].as_array().unwrap().len(), 12);
     assert!(embeddings[100]["motion"]["samples"].as_u64().unwrap() >= 4);
     let events = lines(&out.join("events.jsonl"));
@@ -92,8 +92,8 @@ fn a_run_cut_in_three_equals_one_that_was_not() {
     }
     let last = run(&RunConfig { resume: Resume::Required, ..place.config(DRIVE, "cut") }).unwrap();
     assert_eq!((last.sessions, last.events), (3, whole.events));
-    assert_eq!((&last.frames, &last.imu), (&whole.frames, &whole.imu));
-    assert_eq!(last.adaptation, whole.adaptation);
+    assert_eq!((&last.report.frames, &last.report.imu), (&whole.report.frames, &whole.report.imu));
+    assert_eq!(last.report.adaptation, whole.report.adaptation);
     assert!(results(&place.path("cut")) == results(&place.path("whole")), "a cut must not show");
     // Nothing is left; another run changes no result.
     run(&place.config(DRIVE, "cut")).unwrap();
@@ -126,11 +126,11 @@ fn a_checkpoint_without_samples_goes_on_with_new_pairs() {
     let place = Place::new(image_bundle());
     let small = |seconds| RunConfig { seconds, checkpoint_sample_bytes: 1_000, ..place.config(DRIVE, "out") };
     let before = run(&small(Some(8.0))).unwrap();
-    assert!(before.adaptation.training_pairs > 8);
+    assert!(before.report.adaptation.training_pairs > 8);
     let after = run(&small(None)).unwrap();
-    assert!(after.balances() && after.frames.offered == 320);
-    assert!(after.adaptation.progress.steps > before.adaptation.progress.steps);
-    assert!(after.adaptation.weights >= before.adaptation.weights);
+    assert!(after.balances() && after.report.frames.offered == 320);
+    assert!(after.report.adaptation.progress.steps > before.report.adaptation.progress.steps);
+    assert!(after.report.adaptation.weights >= before.report.adaptation.weights);
 }
 
 #[test]
@@ -250,8 +250,8 @@ fn without_adaptation_the_shipped_weights_serve() {
     let mut config = place.config("sim:rooms=2,seconds=10", "out");
     config.device.adapt = false;
     let summary = run(&config).unwrap();
-    assert_eq!((summary.adaptation.progress.steps, summary.adaptation.weights), (0, 0));
-    assert!(summary.balances() && summary.frames.used > 180);
+    assert_eq!((summary.report.adaptation.progress.steps, summary.report.adaptation.weights), (0, 0));
+    assert!(summary.balances() && summary.report.frames.used > 180);
 }
 
 #[test]
@@ -259,9 +259,9 @@ fn a_drive_in_windows_leaves_the_frames_unused() {
     let place = Place::new(imu_bundle());
     let summary = run(&place.config("sim:rooms=2,seconds=30", "out")).unwrap();
     assert!(summary.balances(), "{summary:#?}");
-    assert_eq!(summary.frames.dropped.get("unused"), Some(&600));
-    assert!(summary.windows.used > 150, "{:?}", summary.windows);
-    assert!(summary.adaptation.progress.steps > 10, "{:?}", summary.adaptation);
+    assert_eq!(summary.report.frames.dropped.get("unused"), Some(&600));
+    assert!(summary.report.windows.used > 150, "{:?}", summary.report.windows);
+    assert!(summary.report.adaptation.progress.steps > 10, "{:?}", summary.report.adaptation);
     // Cut and resumed, the windows are the same.
     run(&RunConfig { seconds: Some(13.37), ..place.config("sim:rooms=2,seconds=30", "cut") }).unwrap();
     run(&place.config("sim:rooms=2,seconds=30", "cut")).unwrap();
@@ -280,7 +280,7 @@ fn series_and_folders_are_sources_too() {
     let options = SourceOptions { rate_hz: Some(100.0), accel_in_g: false };
     let summary = run(&RunConfig { source_options: options, ..place.config(&source, "out") }).unwrap();
     // Windows of 32 every 16 of 400 samples.
-    assert_eq!((summary.imu.offered, summary.windows.used), (400, (400 - 32) / 16 + 1));
+    assert_eq!((summary.report.imu.offered, summary.report.windows.used), (400, (400 - 32) / 16 + 1));
     assert!(summary.balances() && summary.ended);
 }
 
@@ -296,8 +296,8 @@ fn at_the_pace_of_a_clock_inference_goes_on_beside_the_steps() {
     let summary = run(&config).unwrap();
     assert!(summary.balances() && summary.ended, "{summary:#?}");
     assert!(start.elapsed().as_secs_f64() >= 4.9, "five seconds take five seconds");
-    assert!(summary.adaptation.progress.steps > 0, "{:?}", summary.adaptation);
-    assert!(summary.adaptation.spent_s <= 0.5 * summary.stream_s + 2.0);
+    assert!(summary.report.adaptation.progress.steps > 0, "{:?}", summary.report.adaptation);
+    assert!(summary.report.adaptation.spent_s <= 0.5 * summary.stream_s + 2.0);
     let events = lines(&place.path("out").join("events.jsonl"));
     assert!(events.iter().any(|event| event["took_ms"].as_f64().is_some_and(|ms| ms > 0.0)));
 }
@@ -314,10 +314,10 @@ fn a_drone_flight_is_accounted_for_to_the_last_message() {
     let place = Place::new(image_bundle());
     let summary = run(&place.config(&flight.to_string_lossy(), "out")).unwrap();
     assert!(summary.balances() && summary.ended, "{summary:#?}");
-    assert_eq!(summary.frames.offered, 362);
+    assert_eq!(summary.report.frames.offered, 362);
     let messages: u64 = summary.source_account.topics.iter().map(|topic| topic.messages).sum();
     assert_eq!(messages, summary.events);
-    assert_eq!((summary.frames.used, summary.frames.waiting), (362, 0));
+    assert_eq!((summary.report.frames.used, summary.report.frames.waiting), (362, 0));
 }
 
 /// A device that is pushed events by hand.
@@ -357,13 +357,12 @@ fn faults_in_the_stream_are_counted_and_survived() {
         }
         device.push(event, &mut sink).unwrap();
     }
-    device.end(&mut sink).unwrap();
-    let account = sedge_firmware::Adaptation::of(&device, None);
-    assert!(account.progress.steps > 5, "{account:?}");
+    let report = device.finish(&mut sink).unwrap();
+    assert!(report.adaptation.progress.steps > 5, "{report:?}");
     assert!(sink.embeddings.len() > 150);
     assert!(sink.embeddings.iter().all(|(_, _, embedding)| embedding.iter().all(|v| v.is_finite())));
-    let [frames, imu] = device.accounts();
-    assert!(frames.balances() && imu.balances(), "{frames:?} {imu:?}");
+    let (frames, imu) = (&report.frames, &report.imu);
+    assert!(report.balances() && frames.waiting + imu.waiting == 0, "{report:?}");
     assert_eq!([frames.offered, imu.offered], pushed);
     for reason in ["corrupt", "backwards", "wrong_shape"] {
         assert!(frames.dropped.contains_key(reason), "{reason}: {frames:?}");
@@ -386,7 +385,7 @@ fn what_is_served_is_what_was_accepted() {
     for event in stream {
         device.push(event.unwrap(), &mut sink).unwrap();
     }
-    device.end(&mut sink).unwrap();
+    device.finish(&mut sink).unwrap();
     let changes = sink.events.iter().filter_map(|event| match &event.what {
         Happening::Judged { verdict: Verdict::Accept, .. } => Some(true),
         Happening::Judged { verdict: Verdict::Restore(_), .. } => Some(false),

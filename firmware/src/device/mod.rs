@@ -21,7 +21,7 @@ use sedge_readings::{Event, Frame, NoData, Reading, Timestamp};
 
 use crate::config::Learner;
 use crate::output::{EmbeddingRecord, EventRecord, Happening, Sink};
-use crate::{Account, DeviceConfig, DeviceError, Pace};
+use crate::{DeviceConfig, DeviceError, Pace, Report};
 use hands::{Done, Hands, Job};
 use latency::Latencies;
 use samples::{Preparation, Samples};
@@ -110,14 +110,28 @@ impl Device {
         self.act(sink)
     }
 
-    /// Says that the stream has ended: waiting frames are embedded with what there is.
-    pub fn end(&mut self, sink: &mut dyn Sink) -> Result<(), DeviceError> {
+    /// Ends the stream, embeds the waiting frames with what there is, and reports.
+    pub fn finish(&mut self, sink: &mut dyn Sink) -> Result<Report, DeviceError> {
         self.on(Input::End)?;
-        self.settle(sink)
+        self.report(sink)
+    }
+
+    /// What became of the stream so far; the weights in service and those shipped are measured on the
+    /// held-out pairs that the device now keeps. Waits for the work under way.
+    pub fn report(&mut self, sink: &mut dyn Sink) -> Result<Report, DeviceError> {
+        self.settle(sink)?;
+        let pairs = self.samples.held_out();
+        if pairs.is_empty() {
+            return Ok(Report::of(self, None));
+        }
+        match self.ask(Job::Compare { pairs })? {
+            Done::Compared(held_out) => Ok(Report::of(self, Some(held_out))),
+            _ => Err(DeviceError::Worker("answered another question than was asked".into())),
+        }
     }
 
     /// Waits for the work under way, so that the device can be saved.
-    pub fn settle(&mut self, sink: &mut dyn Sink) -> Result<(), DeviceError> {
+    pub(crate) fn settle(&mut self, sink: &mut dyn Sink) -> Result<(), DeviceError> {
         self.act(sink)?;
         // Every answer may bring another job, but the budget ends that.
         while self.hands.is_busy() {
@@ -144,24 +158,9 @@ impl Device {
         self.served
     }
 
-    /// What became of the frames and of the inertial samples that were pushed.
-    pub fn accounts(&self) -> [Account; 2] {
-        [Account::new(self.learner.frames(), 0), Account::new(self.learner.imu(), 0)]
-    }
-
     /// The latest time of the stream's clock.
     pub fn now(&self) -> Timestamp {
         self.now
-    }
-
-    /// Measures the weights in service and those shipped on the held-out pairs that the device now
-    /// keeps. Waits for the work under way; its results go to `sink`.
-    pub fn held_out(&mut self, sink: &mut dyn Sink) -> Result<HeldOut, DeviceError> {
-        self.settle(sink)?;
-        match self.ask(Job::Compare { pairs: self.samples.held_out() })? {
-            Done::Compared(held_out) => Ok(held_out),
-            _ => Err(DeviceError::Worker("answered another question than was asked".into())),
-        }
     }
 
     /// Gives a job and waits for its answer; nothing else may be out.

@@ -12,7 +12,7 @@ mod replace;
 
 pub use lines::{LineFile, MAX_OUTPUT_BYTES};
 pub use mcap::write_mcap;
-pub use record::{EmbeddingRecord, EventRecord, Happening};
+pub use record::{EmbeddingRecord, EventRecord, Happening, MotionRecord};
 pub use replace::replace_file;
 
 use crate::OutputError;

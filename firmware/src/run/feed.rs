@@ -3,7 +3,7 @@
 //! counted.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -22,8 +22,7 @@ const LOOK: Duration = Duration::from_millis(20);
 
 /// What comes from a feed.
 pub(super) enum Fed {
-    /// An event and how many came before it.
-    Event(u64, Event),
+    Event(Event),
     /// Nothing for now; the stream's clock stands here.
     Nothing(Timestamp),
     /// The source failed and gives no more.
@@ -32,61 +31,76 @@ pub(super) enum Fed {
     End,
 }
 
+/// How far into its source a feed is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Position {
+    /// Events taken from the source, the last one given included.
+    pub(super) consumed: u64,
+    /// Frames and samples among them that were dropped because the device was behind.
+    pub(super) overrun: [u64; 2],
+}
+
 /// A source under way.
-pub(super) enum Feed {
-    Inline { stream: Box<Stream>, next: u64 },
+pub(super) struct Feed {
+    way: Way,
+    position: Position,
+}
+
+enum Way {
+    Inline(Box<Stream>),
     Paced(Paced),
 }
 
 impl Feed {
-    /// Feeds `stream`, whose first `consumed` events were consumed by earlier sessions.
-    pub(super) fn new(mut stream: Stream, consumed: u64, pace: Pace) -> Result<Self, RunError> {
-        for _ in 0..consumed {
+    /// Feeds `stream` from `position`, up to which earlier sessions consumed it.
+    pub(super) fn new(mut stream: Stream, position: Position, pace: Pace) -> Result<Self, RunError> {
+        for _ in 0..position.consumed {
             if !matches!(stream.next(), Some(Ok(_))) {
                 break;
             }
         }
-        match pace {
-            Pace::Fast => Ok(Self::Inline { stream: Box::new(stream), next: consumed }),
-            Pace::Realtime => Paced::start(stream, consumed).map(Self::Paced),
-        }
+        let way = match pace {
+            Pace::Fast => Way::Inline(Box::new(stream)),
+            Pace::Realtime => Way::Paced(Paced::start(stream, position)?),
+        };
+        Ok(Self { way, position })
     }
 
     pub(super) fn next(&mut self) -> Fed {
-        match self {
-            Self::Inline { stream, next } => match stream.next() {
+        match &mut self.way {
+            Way::Inline(stream) => match stream.next() {
                 Some(Ok(event)) => {
-                    *next += 1;
-                    Fed::Event(*next - 1, event)
+                    self.position.consumed += 1;
+                    Fed::Event(event)
                 }
                 Some(Err(error)) => Fed::Failed(error),
                 None => Fed::End,
             },
-            Self::Paced(paced) => paced.next(),
+            Way::Paced(paced) => {
+                let (position, fed) = paced.next();
+                self.position = position.unwrap_or(self.position);
+                fed
+            }
         }
     }
 
-    /// Frames and samples dropped because the device was behind.
-    pub(super) fn overrun(&self) -> [u64; 2] {
-        match self {
-            Self::Inline { .. } => [0, 0],
-            Self::Paced(paced) => paced.overrun.each_ref().map(|count| count.load(Ordering::Acquire)),
-        }
+    /// How far it is.
+    pub(super) fn position(&self) -> Position {
+        self.position
     }
 
     /// Ends it and gives the source's own account.
     pub(super) fn finish(self) -> SourceAccount {
-        match self {
-            Self::Inline { stream, .. } => stream.account(),
-            Self::Paced(mut paced) => paced.join().map(|stream| stream.account()).unwrap_or_default(),
+        match self.way {
+            Way::Inline(stream) => stream.account(),
+            Way::Paced(mut paced) => paced.join().map(|stream| stream.account()).unwrap_or_default(),
         }
     }
 }
 
 /// A source read by a thread of its own.
 pub(super) struct Paced {
-    inbox: Option<Receiver<Fed>>,
-    overrun: Arc<[AtomicU64; 2]>,
+    inbox: Option<Receiver<(Position, Fed)>>,
     stop: Arc<AtomicBool>,
     thread: Option<JoinHandle<Box<Stream>>>,
     /// Time of the stream and of the machine at the first event.
@@ -94,32 +108,31 @@ pub(super) struct Paced {
 }
 
 impl Paced {
-    fn start(stream: Stream, consumed: u64) -> Result<Self, RunError> {
+    fn start(stream: Stream, position: Position) -> Result<Self, RunError> {
         let (outbox, inbox) = sync_channel(QUEUE);
-        let overrun = Arc::new([AtomicU64::new(0), AtomicU64::new(0)]);
         let stop = Arc::new(AtomicBool::new(false));
-        let reader = Reader { outbox, overrun: overrun.clone(), stop: stop.clone() };
+        let reader = Reader { outbox, position, stop: stop.clone() };
         let thread = std::thread::Builder::new()
             .name("sedged-read".into())
-            .spawn(move || reader.read(stream, consumed))
+            .spawn(move || reader.read(stream))
             .map_err(RunError::Thread)?;
-        Ok(Self { inbox: Some(inbox), overrun, stop, thread: Some(thread), start: None })
+        Ok(Self { inbox: Some(inbox), stop, thread: Some(thread), start: None })
     }
 
-    fn next(&mut self) -> Fed {
-        let Some(inbox) = &self.inbox else { return Fed::End };
+    fn next(&mut self) -> (Option<Position>, Fed) {
+        let Some(inbox) = &self.inbox else { return (None, Fed::End) };
         match inbox.recv_timeout(LOOK) {
-            Ok(fed) => {
-                if let (None, Fed::Event(_, event)) = (self.start, &fed) {
+            Ok((position, fed)) => {
+                if let (None, Fed::Event(event)) = (self.start, &fed) {
                     self.start = Some((event.at(), Instant::now()));
                 }
-                fed
+                (Some(position), fed)
             }
-            Err(RecvTimeoutError::Timeout) => match self.start {
-                Some((at, then)) => Fed::Nothing(at + span(then.elapsed())),
-                None => Fed::Nothing(Timestamp::default()),
-            },
-            Err(RecvTimeoutError::Disconnected) => Fed::End,
+            Err(RecvTimeoutError::Timeout) => {
+                let now = self.start.map(|(at, then)| at + span(then.elapsed()));
+                (None, Fed::Nothing(now.unwrap_or_default()))
+            }
+            Err(RecvTimeoutError::Disconnected) => (None, Fed::End),
         }
     }
 
@@ -138,23 +151,22 @@ impl Drop for Paced {
 }
 
 struct Reader {
-    outbox: SyncSender<Fed>,
-    overrun: Arc<[AtomicU64; 2]>,
+    outbox: SyncSender<(Position, Fed)>,
+    position: Position,
     stop: Arc<AtomicBool>,
 }
 
 impl Reader {
-    fn read(self, stream: Stream, consumed: u64) -> Box<Stream> {
+    fn read(mut self, stream: Stream) -> Box<Stream> {
         let mut stream = Box::new(stream);
         let mut start: Option<(Timestamp, Instant)> = None;
-        let mut number = consumed;
         loop {
             let fed = match stream.next() {
                 Some(Ok(event)) => {
                     let (first, then) = *start.get_or_insert_with(|| (event.at(), Instant::now()));
                     self.wait_until(then + Duration::from_nanos(event.at().since(first).nanos()));
-                    number += 1;
-                    Fed::Event(number - 1, event)
+                    self.position.consumed += 1;
+                    Fed::Event(event)
                 }
                 Some(Err(error)) => Fed::Failed(error),
                 None => Fed::End,
@@ -166,17 +178,18 @@ impl Reader {
     }
 
     /// Sends an event if there is room, and an end in any case; `false` when nothing more is to be sent.
-    fn send(&self, fed: Fed) -> bool {
-        if !matches!(fed, Fed::Event(..)) {
-            let _ = self.outbox.send(fed);
+    /// What is dropped is told with whatever is sent next, so that a run stopped in between has not
+    /// counted it yet and reads it again.
+    fn send(&mut self, fed: Fed) -> bool {
+        if !matches!(fed, Fed::Event(_)) {
+            let _ = self.outbox.send((self.position, fed));
             return false;
         }
-        match self.outbox.try_send(fed) {
+        match self.outbox.try_send((self.position, fed)) {
             Ok(()) => true,
-            Err(TrySendError::Full(fed)) => {
-                let [frames, samples] = &*self.overrun;
-                let of = if matches!(fed, Fed::Event(_, Event::Frame(_))) { frames } else { samples };
-                of.fetch_add(1, Ordering::AcqRel);
+            Err(TrySendError::Full((_, fed))) => {
+                let [frames, samples] = &mut self.position.overrun;
+                *(if matches!(fed, Fed::Event(Event::Frame(_))) { frames } else { samples }) += 1;
                 true
             }
             Err(TrySendError::Disconnected(_)) => false,
@@ -196,4 +209,52 @@ impl Reader {
 
 fn span(duration: Duration) -> Span {
     Span::from_nanos(u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::{Source, SourceOptions};
+
+    /// Takes everything, the first `slow` events after a pause each; gives the position and what came.
+    fn drain(mut feed: Feed, slow: u64) -> (Position, u64) {
+        let mut taken = 0;
+        loop {
+            match feed.next() {
+                Fed::Event(_) => {
+                    taken += 1;
+                    if taken <= slow {
+                        std::thread::park_timeout(Duration::from_millis(40));
+                    }
+                }
+                Fed::Nothing(_) => {}
+                Fed::Failed(_) | Fed::End => return (feed.position(), taken),
+            }
+        }
+    }
+
+    fn stream() -> Stream {
+        Source::parse("sim:rooms=1,seconds=2").unwrap().open(&SourceOptions::default(), 0.0).unwrap()
+    }
+
+    #[test]
+    fn a_device_that_keeps_up_gets_everything() {
+        for (pace, consumed, wanted) in
+            [(Pace::Fast, 0, 240), (Pace::Fast, 100, 140), (Pace::Realtime, 200, 40)]
+        {
+            let position = Position { consumed, overrun: [1, 2] };
+            let (end, taken) = drain(Feed::new(stream(), position, pace).unwrap(), 0);
+            assert_eq!((end, taken), (Position { consumed: 240, overrun: [1, 2] }, wanted));
+        }
+    }
+
+    #[test]
+    fn what_a_slow_device_misses_is_counted_by_sensor() {
+        let feed = Feed::new(stream(), Position::default(), Pace::Realtime).unwrap();
+        let (end, taken) = drain(feed, 50);
+        let [frames, samples] = end.overrun;
+        assert_eq!((end.consumed, taken + frames + samples), (240, 240));
+        assert!(frames > 0 && samples > frames, "{end:?}");
+    }
 }

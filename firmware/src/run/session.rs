@@ -8,13 +8,13 @@ use std::time::Instant;
 use sedge_models::bundle::Bundle;
 use sedge_readings::{Event, Span, Timestamp};
 
-use super::feed::{Fed, Feed};
+use super::feed::{Fed, Feed, Position};
 use super::{RunConfig, checkpoint};
 use crate::checkpoint::{Checkpoint, Header};
 use crate::device::Device;
 use crate::output::{EmbeddingRecord, EventRecord, Happening, LineFile, Sink, replace_file, write_mcap};
 use crate::source::Stream;
-use crate::summary::{Adaptation, Summary, accounts, peak_rss_bytes, timing};
+use crate::summary::{Report, Summary, peak_rss_bytes};
 use crate::{OutputError, RunError, SourceAccount, SourceIdentity};
 
 const VERSION: &str = env!("CARGO_PKG_VERSION");
@@ -44,9 +44,7 @@ pub(super) struct Session<'a> {
     device: Device,
     files: Files,
     sessions: u64,
-    consumed: u64,
-    overrun_before: [u64; 2],
-    overrun: [u64; 2],
+    position: Position,
     first: Option<Timestamp>,
     saved: Timestamp,
     start: Instant,
@@ -89,9 +87,9 @@ impl<'a> Session<'a> {
             device,
             files,
             sessions: header.as_ref().map_or(0, |h| h.sessions) + 1,
-            consumed: header.as_ref().map_or(0, |h| h.consumed),
-            overrun_before: header.as_ref().map_or([0, 0], |h| h.overrun),
-            overrun: [0, 0],
+            position: header
+                .as_ref()
+                .map_or(Position::default(), |h| Position { consumed: h.consumed, overrun: h.overrun }),
             first: header.as_ref().and_then(|h| h.first_ns).map(Timestamp::from_nanos),
             saved,
             start,
@@ -100,12 +98,11 @@ impl<'a> Session<'a> {
     }
 
     pub(super) fn run(mut self, stream: Stream) -> Result<Summary, RunError> {
-        let (resumed_after, bundle) = (self.consumed, self.digest.clone());
+        let (resumed_after, bundle) = (self.position.consumed, self.digest.clone());
         self.tell(Happening::Started { version: VERSION.into(), bundle, resumed_after })?;
         tracing::info!(bundle = %self.bundle.manifest.name, source = %self.identity, resumed_after, "running");
-        let mut feed = Feed::new(stream, self.consumed, self.config.device.pace)?;
+        let mut feed = Feed::new(stream, self.position, self.config.device.pace)?;
         let stop = self.follow(&mut feed)?;
-        self.overrun = feed.overrun();
         self.finish(stop, feed.finish())
     }
 
@@ -115,18 +112,20 @@ impl<'a> Session<'a> {
                 return Ok(Stop::Told);
             }
             match feed.next() {
-                Fed::Event(number, event) => {
+                Fed::Event(event) => {
                     if self.is_past_the_end(&event) {
                         return Ok(Stop::Seconds);
                     }
-                    self.consumed = number + 1;
+                    self.position = feed.position();
                     self.device.push(event, &mut self.files)?;
-                    self.overrun = feed.overrun();
                     self.save_if_due()?;
                 }
                 Fed::Nothing(now) => self.device.tick(now, &mut self.files)?,
-                Fed::Failed(error) => return Ok(Stop::Source(Some(error.to_string()))),
-                Fed::End => return Ok(Stop::Source(None)),
+                ended @ (Fed::Failed(_) | Fed::End) => {
+                    self.position = feed.position();
+                    let error = if let Fed::Failed(error) = ended { Some(error.to_string()) } else { None };
+                    return Ok(Stop::Source(error));
+                }
             }
         }
     }
@@ -155,8 +154,8 @@ impl<'a> Session<'a> {
             config: self.config.device.clone(),
             source: self.identity.clone(),
             sessions: self.sessions,
-            consumed: self.consumed,
-            overrun: self.all_overrun(),
+            consumed: self.position.consumed,
+            overrun: self.position.overrun,
             first_ns: self.first.map(Timestamp::nanos),
             embeddings_bytes: self.files.embeddings.sync()?,
             events_bytes: self.files.events.sync()?,
@@ -166,11 +165,6 @@ impl<'a> Session<'a> {
         Checkpoint { header, learner, tensors, samples }.write(&self.config.out)?;
         self.saved = self.device.now();
         Ok(())
-    }
-
-    fn all_overrun(&self) -> [u64; 2] {
-        let ([a, b], [c, d]) = (self.overrun_before, self.overrun);
-        [a + c, b + d]
     }
 
     fn finish(mut self, stop: Stop, source_account: SourceAccount) -> Result<Summary, RunError> {
@@ -183,13 +177,11 @@ impl<'a> Session<'a> {
             self.tell(Happening::SourceFailed { reason: reason.clone() })?;
         }
         // A stream that goes on later keeps its waiting frames for then.
-        if ended {
-            self.device.end(&mut self.files)?;
-        }
-        let held_out = self.device.held_out(&mut self.files)?;
+        let report =
+            if ended { self.device.finish(&mut self.files)? } else { self.device.report(&mut self.files)? };
         self.tell(Happening::Ended { stream: ended })?;
         self.save()?;
-        let summary = self.summarise(ended, source_error, source_account, held_out);
+        let summary = self.summarise(ended, source_error, source_account, report);
         let out = &self.config.out;
         write_mcap(&out.join("stream.mcap"), self.files.embeddings.path(), self.files.events.path())?;
         write_json(&out.join("summary.json"), &summary)?;
@@ -204,10 +196,12 @@ impl<'a> Session<'a> {
         ended: bool,
         source_error: Option<String>,
         source_account: SourceAccount,
-        held_out: crate::HeldOut,
+        mut report: Report,
     ) -> Summary {
         let device = &self.device;
-        let [frames, imu, windows] = accounts(device, self.all_overrun());
+        let [frames, samples] = self.position.overrun;
+        report.frames.overrun(frames);
+        report.imu.overrun(samples);
         let first = self.first.unwrap_or(device.now());
         Summary {
             version: VERSION,
@@ -217,16 +211,13 @@ impl<'a> Session<'a> {
             seed: self.config.device.seed,
             config: self.config.device.clone(),
             sessions: self.sessions,
-            events: frames.offered + imu.offered,
+            events: self.position.consumed,
             stream_s: device.now().since(first).as_secs_f64(),
             ended,
             source_error,
             source_account,
-            frames,
-            imu,
-            windows,
-            adaptation: Adaptation::of(device, Some(held_out).filter(|h| h.pairs > 0)),
-            timing: timing(device, self.start.elapsed().as_secs_f64()),
+            report,
+            wall_s: self.start.elapsed().as_secs_f64(),
             peak_rss_bytes: peak_rss_bytes(),
         }
     }
