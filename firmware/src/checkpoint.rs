@@ -254,13 +254,13 @@ mod tests {
     proptest! {
         #[test]
         fn no_sealed_bytes_panic(
-            lengths in [0u64..40, 0u64..40, 0u64..40, any::<u64>()],
-            data in proptest::collection::vec(any::<u8>(), 0..120),
+            (a, b, c, d) in (0u64..40, 0u64..40, 0u64..40, any::<u64>()),
+            data in proptest::collection::vec(any::<u8>(), 0..120usize),
             text in "[\\[\\]{}:,\"a-z0-9]{0,40}",
         ) {
             let _ = Checkpoint::decode(&data);
             let _ = Checkpoint::decode(&sealed(data.clone()));
-            let _ = Checkpoint::decode(&with_parts(lengths, &data));
+            let _ = Checkpoint::decode(&with_parts([a, b, c, d], &data));
             let _ = Checkpoint::decode(&with_parts([text.len() as u64, 0, 0, 0], text.as_bytes()));
         }
     }

@@ -133,6 +133,17 @@ impl DeviceConfig {
                 wanted: "0 to 1",
             });
         }
+        let positive = [("lr", self.lr), ("temperature", self.temperature)];
+        for (option, value) in positive {
+            if let Some(found) = value.filter(|value| !value.is_finite() || *value <= 0.0) {
+                let wanted = "finite and above zero";
+                return Err(DeviceError::Option { option, found: found.to_string(), wanted });
+            }
+        }
+        if let Some(found) = self.weight_decay.filter(|value| !value.is_finite() || *value < 0.0) {
+            let (option, wanted) = ("weight_decay", "finite and not below zero");
+            return Err(DeviceError::Option { option, found: found.to_string(), wanted });
+        }
         let senses = senses(input)?;
         let (pairs, held_out_pairs) = self.pairs_that_fit(input)?;
         Ok(LearnerConfig {
@@ -218,5 +229,38 @@ fn pairing(senses: &Senses) -> PairingConfig {
         max: times(3 * window.length),
         max_gap: times(2 * window.stride),
         max_rotation: f32::MAX,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn pairs_are_cut_to_the_memory_allowed_in_proportion() {
+        let input = InputSpec::image(10, 10, [0.5; 3], [0.5; 3]);
+        let fit =
+            |sample_bytes| DeviceConfig { sample_bytes, ..DeviceConfig::default() }.pairs_that_fit(&input);
+        assert_eq!(fit(64 << 20).unwrap(), (256, 64));
+        // Room for 160 pairs of 600 bytes.
+        assert_eq!(fit(96_000).unwrap(), (128, 32));
+        assert!(matches!(fit(1_000), Err(DeviceError::Option { option: "sample_bytes", .. })));
+    }
+
+    #[test]
+    fn windows_follow_from_the_input() {
+        let imu = |samples, rate| InputSpec::imu(samples, rate, vec![0.0; 6], vec![1.0; 6]);
+        let Senses::Windows(window) = senses(&imu(100, 50.0)).unwrap() else { unreachable!() };
+        assert_eq!((window.length, window.stride, window.period), (100, 50, Span::from_millis(20)));
+        let pairing = pairing(&Senses::Windows(window));
+        assert_eq!((pairing.min, pairing.max), (Span::from_millis(2_000), Span::from_millis(6_000)));
+        for (input, what) in [
+            (imu(100, 0.0), "rate"),
+            (imu(MAX_IMU + 1, 50.0), "samples"),
+            (InputSpec::imu(10, 50.0, vec![0.0; 4], vec![1.0; 4]), "channels"),
+        ] {
+            assert!(senses(&input).unwrap_err().to_string().contains(what), "{what}");
+        }
     }
 }
