@@ -126,24 +126,7 @@ impl DeviceConfig {
                 format!("embeddings of {} values; at most {MAX_DIMENSIONS} fit", manifest.embedding_dim);
             return Err(DeviceError::Unsupported { what });
         }
-        if !(0.0..=1.0).contains(&self.duty) {
-            return Err(DeviceError::Option {
-                option: "duty",
-                found: self.duty.to_string(),
-                wanted: "0 to 1",
-            });
-        }
-        let positive = [("lr", self.lr), ("temperature", self.temperature)];
-        for (option, value) in positive {
-            if let Some(found) = value.filter(|value| !value.is_finite() || *value <= 0.0) {
-                let wanted = "finite and above zero";
-                return Err(DeviceError::Option { option, found: found.to_string(), wanted });
-            }
-        }
-        if let Some(found) = self.weight_decay.filter(|value| !value.is_finite() || *value < 0.0) {
-            let (option, wanted) = ("weight_decay", "finite and not below zero");
-            return Err(DeviceError::Option { option, found: found.to_string(), wanted });
-        }
+        self.check_numbers()?;
         let senses = senses(input)?;
         let (pairs, held_out_pairs) = self.pairs_that_fit(input)?;
         Ok(LearnerConfig {
@@ -170,6 +153,28 @@ impl DeviceConfig {
             },
             guard: self.guard,
         })
+    }
+
+    fn check_numbers(&self) -> Result<(), DeviceError> {
+        if !(0.0..=1.0).contains(&self.duty) {
+            return Err(DeviceError::Option {
+                option: "duty",
+                found: self.duty.to_string(),
+                wanted: "0 to 1",
+            });
+        }
+        let positive = [("lr", self.lr), ("temperature", self.temperature)];
+        for (option, value) in positive {
+            if let Some(found) = value.filter(|value| !value.is_finite() || *value <= 0.0) {
+                let wanted = "finite and above zero";
+                return Err(DeviceError::Option { option, found: found.to_string(), wanted });
+            }
+        }
+        if let Some(found) = self.weight_decay.filter(|value| !value.is_finite() || *value < 0.0) {
+            let (option, wanted) = ("weight_decay", "finite and not below zero");
+            return Err(DeviceError::Option { option, found: found.to_string(), wanted });
+        }
+        Ok(())
     }
 
     /// Training and held-out pairs, in the proportion asked for, whose samples fit the bytes allowed.
