@@ -37,7 +37,7 @@ pub struct Checkpoint {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Header {
-    /// Version of the format: [`FORMAT`].
+    /// Version of the format.
     pub format: u32,
     /// Where to go on.
     pub position: Position,

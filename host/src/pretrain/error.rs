@@ -8,6 +8,7 @@ use sedge_engine::EngineError;
 use super::checkpoint::CheckpointError;
 use super::config::ConfigError;
 use crate::data::DataError;
+use crate::encoder::EncoderError;
 use crate::files::FileError;
 
 /// Failure of a pretraining run.
@@ -20,6 +21,9 @@ pub enum PretrainError {
     /// The data cannot be loaded or handed out.
     #[error(transparent)]
     Data(#[from] DataError),
+    /// The encoder's training step cannot be built.
+    #[error(transparent)]
+    Encoder(#[from] EncoderError),
     /// A file of the run directory could not be written.
     #[error(transparent)]
     File(#[from] FileError),

@@ -1,7 +1,8 @@
 //! Pretraining: what was asked for ([`Settings`]) becomes a [`PretrainConfig`], and [`pretrain`] runs
 //! a training step over a [`Loader`](crate::data::Loader)'s batches until it is done or told to stop,
-//! keeping everything in a [`RunDirectory`].
+//! keeping everything in a [`RunDirectory`]. [`Pretraining`] puts the CPU engine and the encoder in.
 
+mod assemble;
 mod checkpoint;
 mod config;
 mod directory;
@@ -12,11 +13,12 @@ mod schedule;
 mod settings;
 mod stop;
 
+pub use assemble::Pretraining;
 pub use checkpoint::{Checkpoint, CheckpointError, Digests, Header, Position, Running, sha256};
 pub use config::{AugmentConfig, ConfigError, DataConfig, Method, OptimizerName, PretrainConfig, Schedule};
 pub use directory::RunDirectory;
 pub use error::PretrainError;
-pub use progress::Progress;
+pub use progress::{Progress, span};
 pub use run::{Job, Measure, Outcome, Summary, pretrain};
 pub use schedule::LearningRate;
 pub use settings::{ArchitectureSetting, DataSettings, Settings};

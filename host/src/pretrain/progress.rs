@@ -134,8 +134,8 @@ impl Run {
     }
 }
 
-/// A span of time with two units at most.
-pub(crate) fn span(seconds: f64) -> String {
+/// A span of seconds as a person says it, with two units at most.
+pub fn span(seconds: f64) -> String {
     let whole = seconds.round() as u64;
     let (days, hours, minutes) = (whole / 86_400, whole / 3600 % 24, whole / 60 % 60);
     match (days, hours, minutes) {

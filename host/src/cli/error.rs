@@ -1,0 +1,91 @@
+//! Failures as a person reads them.
+
+use std::error::Error;
+use std::io;
+use std::path::PathBuf;
+
+use sedge_models::bundle::BundleError;
+use sedge_models::onnx::OnnxError;
+
+use crate::data::DataError;
+use crate::files::FileError;
+use crate::pretrain::{ConfigError, PretrainError};
+
+/// Why a command failed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum CliError {
+    /// The flags contradict each other, in a way that the parser cannot see.
+    #[error("{0}")]
+    Usage(String),
+    /// The configuration cannot be used.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The data cannot be loaded.
+    #[error(transparent)]
+    Data(#[from] DataError),
+    /// Pretraining failed.
+    #[error(transparent)]
+    Pretrain(#[from] PretrainError),
+    /// A bundle cannot be read or written.
+    #[error(transparent)]
+    Bundle(#[from] BundleError),
+    /// An ONNX file cannot be read.
+    #[error("{} cannot be read as ONNX", path.display())]
+    Onnx {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        source: OnnxError,
+    },
+    /// A result cannot be written to its file.
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// A file cannot be read.
+    #[error("cannot read {}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// Signals cannot be caught, so a run could not be stopped without loss.
+    #[error("cannot catch signals")]
+    Signals(#[source] io::Error),
+    /// Standard output cannot be written.
+    #[error("cannot write to standard output")]
+    Output(#[from] io::Error),
+    /// Numbers that JSON cannot hold.
+    #[error("the result cannot be written as JSON")]
+    Json(#[from] serde_json::Error),
+    /// The command is known, but what it calls is not part of this build.
+    #[error("`sedge {0}` is not part of this build")]
+    Absent(&'static str),
+}
+
+impl CliError {
+    /// The exit status that goes with it: 2 for wrong usage, 0 when whoever read the output has
+    /// enough of it (`sedge inspect x | head`), 1 otherwise.
+    pub fn status(&self) -> u8 {
+        match self {
+            Self::Usage(_) | Self::Config(ConfigError::NoData) => 2,
+            Self::Output(source) if source.kind() == io::ErrorKind::BrokenPipe => 0,
+            _ => 1,
+        }
+    }
+}
+
+/// An error and its causes in one line, each that the ones before it do not already say.
+pub fn explain(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let said = error.to_string();
+        if !text.contains(&said) {
+            text.push_str(": ");
+            text.push_str(&said);
+        }
+        cause = error.source();
+    }
+    text
+}

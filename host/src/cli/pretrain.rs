@@ -1,0 +1,134 @@
+//! `sedge pretrain`.
+
+use std::io::{IsTerminal, Write};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use super::CliError;
+use crate::data::{Dataset, SkipList, load};
+use crate::files::write_atomic;
+use crate::pretrain::{Outcome, Position, PretrainConfig, Progress, RunDirectory, Settings, Stop, Summary};
+use crate::pretrain::{Pretraining, span};
+
+/// Flags of `sedge pretrain`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  sedge pretrain --data photos/ --image-size 64 --epochs 50 --out runs/photos
+  sedge pretrain imu.toml --data walk.csv --seed 3 --out runs/walk
+  sedge pretrain --resume --out runs/photos
+
+A CONFIG.toml holds the same names with underscores (`warmup_epochs = 5`), data under [data], and
+the tables [architecture], [image_augment] and [window_augment]; flags go over it. The run directory
+keeps config.toml, metrics.jsonl, checkpoint.sedge-run and, at the end, summary.json. Ctrl-C saves
+and stops; a run that goes on ends exactly as if it had never stopped.")]
+pub struct Args {
+    /// Settings; flags go over them
+    #[arg(value_name = "CONFIG.toml")]
+    config: Option<PathBuf>,
+    #[command(flatten)]
+    settings: Settings,
+    /// Run directory; must not hold a run yet, unless with --resume
+    #[arg(long, value_name = "RUN")]
+    out: PathBuf,
+    /// Go on with the run in --out, with the settings it was started with
+    #[arg(long)]
+    resume: bool,
+    /// Write the summary to this file as JSON, beside the run directory's own
+    #[arg(long, value_name = "FILE", help_heading = "Running")]
+    json: Option<PathBuf>,
+    /// Show no progress
+    #[arg(short, long, help_heading = "Running")]
+    quiet: bool,
+}
+
+pub(super) fn run(args: Args, out: &mut dyn Write) -> Result<(), CliError> {
+    let stop = Stop::on_signals().map_err(CliError::Signals)?;
+    let (config, data) = if args.resume { resume(&args)? } else { start(&args)? };
+    tracing::info!(samples = data.len(), modality = %data.modality(), "data is loaded");
+    warn_of(data.skipped());
+    let pretraining = Pretraining::prepare(Arc::new(data), &config)?;
+    // Nothing is made before it is known that training can begin.
+    let run =
+        if args.resume { RunDirectory::open(&args.out)? } else { RunDirectory::create(&args.out, &config)? };
+    match pretraining.run(&run, &mut progress(args.quiet), &stop)? {
+        Outcome::Finished(summary) => {
+            if let Some(path) = &args.json {
+                write_atomic(path, &[serde_json::to_vec_pretty(&summary)?, b"\n".to_vec()].concat())?;
+            }
+            finished(&run, &summary, out)
+        }
+        Outcome::Interrupted(position) => interrupted(&run, &config, position, out),
+    }
+}
+
+fn start(args: &Args) -> Result<(PretrainConfig, Dataset), CliError> {
+    let file = args.config.as_deref().map(Settings::read).transpose()?.unwrap_or_default();
+    let settings = args.settings.clone().over(file);
+    let source = settings.data.clone().resolve()?;
+    let data = load(&source.path, &source.options())?;
+    Ok((settings.resolve(data.modality())?, data))
+}
+
+/// A run goes on as it began; only what changes nothing of the result may be said anew.
+fn resume(args: &Args) -> Result<(PretrainConfig, Dataset), CliError> {
+    let Settings { workers, eval_every, checkpoint_every, .. } = args.settings;
+    let allowed = Settings { workers, eval_every, checkpoint_every, ..Settings::default() };
+    if args.config.is_some() || args.settings != allowed {
+        return Err(CliError::Usage(
+            "--resume goes on with the settings of the run; beside it only --out, --workers, \
+             --eval-every, --checkpoint-every, --json and --quiet are taken"
+                .into(),
+        ));
+    }
+    let mut config = RunDirectory::open(&args.out)?.config()?;
+    config.workers = workers.unwrap_or(config.workers);
+    config.eval_every = eval_every.unwrap_or(config.eval_every);
+    config.checkpoint_every = checkpoint_every.unwrap_or(config.checkpoint_every);
+    config.check()?;
+    let data = load(&config.data.path, &config.data.options())?;
+    Ok((config, data))
+}
+
+fn warn_of(skipped: &SkipList) {
+    if let (count @ 1.., Some(first)) = (skipped.count(), skipped.named().first()) {
+        tracing::warn!(
+            "{count} records of the data were passed over; the first is {}: {}",
+            first.what,
+            first.why
+        );
+    }
+}
+
+fn progress(quiet: bool) -> Progress {
+    let stderr = std::io::stderr();
+    match (quiet, stderr.is_terminal()) {
+        (true, _) => Progress::silent(),
+        (false, true) => Progress::bar(),
+        (false, false) => Progress::lines(Box::new(stderr)),
+    }
+}
+
+fn finished(run: &RunDirectory, summary: &Summary, out: &mut dyn Write) -> Result<(), CliError> {
+    let Summary { epochs, steps, loss, knn, seconds, .. } = summary;
+    let loss = loss.map_or(String::new(), |loss| format!(", loss {loss:.4}"));
+    let knn = knn.map_or(String::new(), |knn| format!(", kNN accuracy {:.1} %", knn * 100.0));
+    let took = span(*seconds);
+    writeln!(out, "{}: {epochs} epochs, {steps} steps in {took}{loss}{knn}", run.path().display())?;
+    Ok(())
+}
+
+fn interrupted(
+    run: &RunDirectory,
+    config: &PretrainConfig,
+    position: Position,
+    out: &mut dyn Write,
+) -> Result<(), CliError> {
+    let (path, epoch) = (run.path().display(), position.epoch + 1);
+    writeln!(
+        out,
+        "stopped in epoch {epoch} of {} after {} steps; everything is saved. Go on with:\n  \
+         sedge pretrain --resume --out {path}",
+        config.epochs, position.step
+    )?;
+    Ok(())
+}
