@@ -1,0 +1,243 @@
+//! ONNX Runtime as oracle: the graphs that Sedge writes, read by an implementation that shares no code
+//! with it. Encoders agree at 1e-4 and every output of a training step at 1e-3, relative to the largest
+//! value of the tensor.
+//!
+//! `SEDGE_PYTHON` names a Python that has `onnxruntime` and `numpy`, and must then have them; without it
+//! a `python3` that has them will do, and without that the tests say that they were skipped.
+#![allow(clippy::unwrap_used, clippy::panic, missing_docs)]
+
+use std::ffi::OsString;
+use std::io::Write;
+use std::path::Path;
+use std::process::Command;
+use std::sync::LazyLock;
+
+use ndarray::{ArrayD, IxDyn, arr0};
+use prost::Message;
+use rand::{RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+use sedge_engine::{Encoder, Engine, TractStep};
+use sedge_models::architecture::{Architecture, Form, INPUT, OUTPUT, fold};
+use sedge_models::compile::{Recipe, VIEWS, compile};
+use sedge_models::objective::{Objective, ProjectionHead};
+use sedge_models::onnx::build::Batch;
+use sedge_models::optimizer::Optimizer;
+use sedge_models::selection::Selection;
+use sedge_models::step::next_name;
+use sedge_models::weights::{TensorLimits, decode, encode};
+use sedge_models::{StateRole, StateSpec, Tensors, TrainingStep};
+
+const BATCH: usize = 8;
+const IMAGE: [usize; 3] = [3, 32, 32];
+/// A shift whose only readers are batch norms has gradient zero, and what remains of it is rounding that
+/// no two programs share: less than this of the largest gradient. The shift after a block's projection is
+/// such a one.
+const NOISE: f32 = 1e-4;
+/// AdamW divides a gradient by its size plus epsilon: with the usual 1e-8 the rounding of the smallest
+/// gradients would be blown up to a full step. This one lies below most gradients here and above their
+/// rounding.
+const ADAMW: Optimizer = Optimizer::AdamW { beta1: 0.9, beta2: 0.999, epsilon: 1e-2 };
+
+fn has_onnxruntime(python: &OsString) -> bool {
+    let imported = Command::new(python).args(["-c", "import numpy, onnxruntime"]).output();
+    imported.is_ok_and(|output| output.status.success())
+}
+
+/// The Python to ask, `None` (and one line that says so) when there is none.
+static ORACLE: LazyLock<Option<OsString>> = LazyLock::new(|| {
+    if let Some(python) = std::env::var_os("SEDGE_PYTHON").filter(|p| !p.is_empty()) {
+        assert!(has_onnxruntime(&python), "SEDGE_PYTHON={python:?} cannot import numpy and onnxruntime");
+        return Some(python);
+    }
+    let python = OsString::from("python3");
+    if has_onnxruntime(&python) {
+        return Some(python);
+    }
+    // Straight to the stream: the test harness swallows what a passing test prints.
+    let line = "skipped: no ONNX Runtime to compare with; set SEDGE_PYTHON to a Python that has it\n";
+    std::io::stderr().write_all(line.as_bytes()).unwrap();
+    None
+});
+
+/// Runs `model` in ONNX Runtime.
+fn onnxruntime(python: &OsString, model: &[u8], inputs: &Tensors) -> Tensors {
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name: &str| folder.path().join(name);
+    std::fs::write(file("model.onnx"), model).unwrap();
+    std::fs::write(file("inputs.safetensors"), encode(inputs).unwrap()).unwrap();
+    let output = Command::new(python)
+        .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/interop/run_onnx.py"))
+        .args(["model.onnx", "inputs.safetensors", "outputs.safetensors"].map(file))
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let bytes = std::fs::read(file("outputs.safetensors")).unwrap();
+    decode(&bytes, TensorLimits::default()).unwrap()
+}
+
+fn noise(shape: &[usize], seed: u64) -> ArrayD<f32> {
+    let mut rng = ChaCha8Rng::seed_from_u64(seed);
+    ArrayD::from_shape_simple_fn(IxDyn(shape), || rng.random_range(-1.0..1.0f32))
+}
+
+/// Initial weights moved off the identity that batch norms begin with, which would hide a swapped or
+/// forgotten term.
+fn weights(architecture: &Architecture, sample: &[usize]) -> Tensors {
+    let mut weights = architecture.initial_weights(sample, 1).unwrap();
+    for (seed, value) in weights.values_mut().enumerate().filter(|(_, v)| v.ndim() == 1) {
+        *value += &(noise(value.shape(), seed as u64) * 0.3);
+    }
+    weights
+}
+
+/// Largest difference relative to the largest expected value.
+fn error(found: &ArrayD<f32>, expected: &ArrayD<f32>) -> f32 {
+    assert_eq!(found.shape(), expected.shape());
+    magnitude(&(found - expected)) / magnitude(expected).max(f32::MIN_POSITIVE)
+}
+
+fn magnitude(value: &ArrayD<f32>) -> f32 {
+    value.iter().fold(0f32, |m, v| if v.is_nan() { f32::INFINITY } else { m.max(v.abs()) })
+}
+
+fn encoder(name: &str, sample: &[usize]) {
+    let Some(python) = &*ORACLE else { return };
+    let architecture = Architecture::preset(name).unwrap();
+    let weights = weights(&architecture, sample);
+    let shape: Vec<usize> = [&[BATCH], sample].concat();
+    let inputs = Tensors::from([(INPUT.to_string(), noise(&shape, 7))]);
+    let mut embeddings = vec![];
+    for (form, weights) in [(Form::Inference, weights.clone()), (Form::Folded, fold(&weights).unwrap())] {
+        let model = architecture.graph(form, Batch::Symbolic, sample, &weights).unwrap().encode_to_vec();
+        let found = Encoder::new(&model, BATCH).unwrap().embed(inputs[INPUT].view()).unwrap().into_dyn();
+        let expected = onnxruntime(python, &model, &inputs).remove(OUTPUT).unwrap();
+        let error = error(&found, &expected);
+        assert!(error < 1e-4, "{name} {form:?}: relative error {error}");
+        embeddings.push(expected);
+    }
+    let error = error(&embeddings[1], &embeddings[0]);
+    assert!(error < 1e-4, "{name}: folding changes the embedding by {error}");
+}
+
+fn compiled(selection: Selection, optimizer: Optimizer, lr: f32) -> TrainingStep {
+    let architecture = Architecture::preset("image-tiny").unwrap();
+    let weights = weights(&architecture, &IMAGE);
+    let (form, weights) = match selection {
+        Selection::All => (Form::Training, weights),
+        _ => (Form::Folded, fold(&weights).unwrap()),
+    };
+    let names = weights.keys().filter(|k| !k.contains("running"));
+    compile(Recipe {
+        encoder: architecture.graph(form, Batch::Fixed(BATCH), &IMAGE, &weights).unwrap(),
+        trained: selection.pick(&architecture.stages(), names),
+        statistics: weights.clone(),
+        objective: Objective::NtXent {
+            head: ProjectionHead { hidden: architecture.embedding_dim(), out: 32 },
+            temperature: 0.2,
+        },
+        optimizer,
+        lr,
+        weight_decay: 1e-2,
+        seed: 3,
+    })
+    .unwrap()
+}
+
+/// One tensor of state after a step.
+struct Outcome<'s> {
+    name: &'s str,
+    /// What it is, as a group of tensors of comparable size: weights, statistics, one kind of memory.
+    kind: (StateRole, Option<&'s str>),
+    found: ArrayD<f32>,
+    expected: ArrayD<f32>,
+}
+
+impl<'s> Outcome<'s> {
+    fn new(state: &'s StateSpec, before: &Tensors, after: &Tensors, expected: ArrayD<f32>) -> Self {
+        let (before, after) = (&before[&state.name], &after[&state.name]);
+        let (found, expected) = match state.role {
+            // A weight moves by little: its movement is compared, not its place.
+            StateRole::Parameter => (after - before, expected - before),
+            StateRole::Optimizer | StateRole::Statistic => (after.clone(), expected),
+        };
+        let memory = state.name.rsplit_once('/').map(|(_, kind)| kind);
+        Self { name: &state.name, kind: (state.role, memory), found, expected }
+    }
+
+    fn is_rounding_of_zero(&self, all: &[Self]) -> bool {
+        let peers = all.iter().filter(|other| other.kind == self.kind);
+        let largest = peers.map(|other| magnitude(&other.expected)).fold(0.0, f32::max);
+        let noise = if self.kind.1 == Some("square") { NOISE * NOISE } else { NOISE };
+        self.name.contains("project.bn.bias")
+            && magnitude(&self.found).max(magnitude(&self.expected)) < noise * largest
+    }
+}
+
+fn step(selection: Selection, optimizer: Optimizer, lr: f32) {
+    let Some(python) = &*ORACLE else { return };
+    let step = compiled(selection, optimizer, lr);
+    let mut engine = TractStep::new(&step).unwrap();
+    // The first step starts from empty optimiser memory, the second from full.
+    for at in 0..2 {
+        let before = engine.state().unwrap();
+        let views = noise(&step.spec.inputs[0].shape, 11 + at);
+        let mut inputs = before.clone();
+        inputs.insert(VIEWS.into(), views.clone());
+        let scalars = step.spec.scalars.iter();
+        inputs.extend(scalars.map(|(name, value)| (name.clone(), arr0(*value).into_dyn())));
+        let mut expected = onnxruntime(python, &step.onnx, &inputs);
+
+        let metrics = engine.step(&[(VIEWS, views.view())], &[]).unwrap();
+        let after = engine.state().unwrap();
+        for (name, found) in metrics {
+            let expected = expected.remove(&name).unwrap();
+            assert_eq!(expected.len(), 1, "`{name}` is a scalar");
+            let error = error(&ArrayD::from_elem(expected.raw_dim(), found), &expected);
+            assert!(error < 1e-3, "step {at} `{name}`: relative error {error}");
+        }
+        let outcomes: Vec<Outcome<'_>> = step
+            .spec
+            .state
+            .iter()
+            .map(|state| {
+                let expected = expected.remove(&next_name(&state.name)).unwrap();
+                Outcome::new(state, &before, &after, expected)
+            })
+            .collect();
+        assert!(expected.is_empty(), "outputs that the specification does not name: {:?}", expected.keys());
+        for outcome in outcomes.iter().filter(|o| !o.is_rounding_of_zero(&outcomes)) {
+            let error = error(&outcome.found, &outcome.expected);
+            assert!(error < 1e-3, "step {at} `{}`: relative error {error}", outcome.name);
+        }
+    }
+}
+
+#[test]
+fn image_encoder() {
+    encoder("image-tiny", &IMAGE);
+}
+
+#[test]
+fn imu_encoder() {
+    encoder("imu-small", &[6, 128]);
+}
+
+#[test]
+fn all_layers_sgd() {
+    step(Selection::All, Optimizer::SGD, 0.1);
+}
+
+#[test]
+fn all_layers_adamw() {
+    step(Selection::All, ADAMW, 1e-2);
+}
+
+#[test]
+fn last_layers_sgd() {
+    step(Selection::Last(2), Optimizer::SGD, 0.1);
+}
+
+#[test]
+fn last_layers_adamw() {
+    step(Selection::Last(2), ADAMW, 1e-2);
+}
