@@ -5,6 +5,7 @@ pub mod cli;
 pub mod data;
 pub mod encoder;
 pub mod evaluate;
+pub mod export;
 pub mod files;
 pub mod pretrain;
 pub mod report;
