@@ -270,3 +270,11 @@ fn a_board_that_does_not_fit_is_refused_with_its_key() {
     let error = on(&fast).to_string();
     assert!(error.contains("imu.rate_hz = 250") && error.contains("200 Hz"), "{error}");
 }
+
+#[test]
+fn the_imu_says_the_same_where_no_frame_is_rendered() {
+    let spec = "sim:seconds=3,rooms=2,shift=imu-bias-drift";
+    let blind: Vec<Event> = rig(spec).without_camera().collect();
+    let wanted: Vec<Event> = rig(spec).filter(|event| matches!(event, Event::Imu(_))).collect();
+    assert_eq!(blind, wanted);
+}

@@ -64,10 +64,10 @@ pub struct ChannelStats {
 /// Samples with their labels, groups and order.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Dataset {
-    samples: Samples,
-    labels: Option<Labels>,
-    groups: Vec<u32>,
-    order: Vec<u64>,
+    pub(super) samples: Samples,
+    pub(super) labels: Option<Labels>,
+    pub(super) groups: Vec<u32>,
+    pub(super) order: Vec<u64>,
     pub(super) skipped: SkipList,
 }
 

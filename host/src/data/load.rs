@@ -7,7 +7,7 @@ use sedge_recordings::{ImageFolder, Limits, SeriesOptions, SeriesSet, read_serie
 
 use super::images::{ImageSink, Picture, Tag, in_parallel};
 use super::windows::{Run, WindowSink, spread};
-use super::{DataError, Dataset, LoadOptions, parquet_images, streams};
+use super::{DataError, Dataset, LoadOptions, drives, parquet_images, streams};
 
 /// Pictures decoded, and held, at a time.
 const IMAGES_AT_ONCE: usize = 256;
@@ -21,16 +21,22 @@ const IMAGES_AT_ONCE: usize = 256;
 /// | `FILE.npz`, `FILE.csv` | windows; the group is the subject, or else the recording |
 /// | `FILE.mcap` | frames or IMU windows; one group |
 /// | `sim`, `sim:key=value,...` | frames labelled by room, or IMU windows by floor; a group a visit |
+/// | `sim:building=1-20,drive=1-20` | the same of twenty drives, one after the other |
 ///
 /// # Errors
 /// Whatever is wrong with the source as a whole, the options or the limits. Single bad records are
 /// passed over and listed in [`Dataset::skipped`].
 pub fn load(source: impl AsRef<Path>, options: &LoadOptions) -> Result<Dataset, DataError> {
     options.check()?;
-    let path = source.as_ref();
+    let Some(groups) = &options.groups else { return load_all(source.as_ref(), options) };
+    let all = load_all(source.as_ref(), &LoadOptions { groups: None, limit: None, ..options.clone() })?;
+    all.of_groups(groups)?.limited(options.limit)
+}
+
+fn load_all(path: &Path, options: &LoadOptions) -> Result<Dataset, DataError> {
     let name = path.display().to_string();
     if name == "sim" || name.starts_with("sim:") {
-        return streams::load_sim(&name, options);
+        return drives::load(&name, options);
     }
     let kind = fs::metadata(path).map_err(|source| DataError::Io { path: path.to_owned(), source })?;
     if kind.is_dir() {

@@ -61,6 +61,10 @@ fn the_exercises_are_grouped_by_subject() {
     let groups: std::collections::BTreeSet<u32> = data.groups().iter().copied().collect();
     assert_eq!((groups.len(), data.labels().unwrap().names.len()), (10, 7));
     assert!(data.len() > 3000, "{}", data.len());
+    let two = LoadOptions { groups: Some(vec![9, 2]), limit: Some(50), ..options.clone() };
+    let two = load(&path, &two).unwrap();
+    let groups: std::collections::BTreeSet<u32> = two.groups().iter().copied().collect();
+    assert_eq!((two.len(), groups.into_iter().collect::<Vec<_>>()), (50, vec![2, 9]));
     let slower = load(&path, &LoadOptions { rate_hz: Some(25.0), ..options }).unwrap();
     assert!(slower.len() < data.len() / 2 + 200);
     assert_eq!(slower.input_spec(None).rate_hz, 25.0);

@@ -3,8 +3,10 @@
 //! ([`Dataset::batch_f32`]) or as augmented pairs ([`Loader`]).
 
 mod dataset;
+mod drives;
 mod error;
 mod images;
+mod join;
 mod load;
 mod loader;
 mod options;

@@ -17,6 +17,8 @@ const MAX_WINDOW: usize = sedge_augment::MAX_SIDE;
 pub struct LoadOptions {
     /// Which part of a folder: its files `<split>-*.parquet`, or its sub-folder of that name.
     pub split: String,
+    /// Only the samples of these groups: subjects where a series names them, else recordings by number.
+    pub groups: Option<Vec<u32>>,
     /// At most this many samples: the first images of a Parquet file or stream, but evenly spread
     /// ones of an image folder or of windows, whose order is often by class or subject.
     pub limit: Option<usize>,
@@ -47,6 +49,7 @@ impl Default for LoadOptions {
     fn default() -> Self {
         Self {
             split: "train".to_owned(),
+            groups: None,
             limit: None,
             image_size: None,
             modality: None,

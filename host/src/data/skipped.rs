@@ -38,6 +38,13 @@ impl SkipList {
         self.named.first().map(|skipped| format!("{}: {}", skipped.what, skipped.why))
     }
 
+    /// Puts the records of another list behind these.
+    pub(super) fn append(&mut self, other: Self) {
+        self.count += other.count;
+        let room = MAX_NAMED - self.named.len();
+        self.named.extend(other.named.into_iter().take(room));
+    }
+
     /// Notes one more bad record of `source_name`, or refuses when `limit` are noted already.
     pub(super) fn add(
         &mut self,

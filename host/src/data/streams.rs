@@ -35,10 +35,9 @@ pub(super) fn load_sim(spec: &str, options: &LoadOptions) -> Result<Dataset, Dat
     let config: RigConfig = spec.parse().map_err(|e| refused(format!("{e}")))?;
     let rig = Rig::new(config).map_err(|e| refused(e.to_string()))?;
     let truths = rig.truths();
-    let events = rig.map(Ok);
     match options.modality {
-        Some(Modality::Imu) => imu_windows(spec, events, options, Some(&truths)),
-        _ => frames(spec, events, options, Some(&truths)),
+        Some(Modality::Imu) => imu_windows(spec, rig.without_camera().map(Ok), options, Some(&truths)),
+        _ => frames(spec, rig.map(Ok), options, Some(&truths)),
     }
 }
 

@@ -142,11 +142,8 @@ impl<'a> WindowSink<'a> {
         let samples =
             Samples::Windows { channels, length: self.options.window, rate_hz, values: self.values };
         let mut data = Dataset::new(samples, labels, self.groups, self.order)?;
-        if let Some(limit) = self.options.limit.filter(|limit| *limit < count) {
-            data = data.subset(&spread(count, limit))?;
-        }
         data.skipped = self.skipped;
-        Ok(data)
+        data.limited(self.options.limit)
     }
 }
 

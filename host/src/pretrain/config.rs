@@ -50,6 +50,9 @@ pub struct DataConfig {
     pub path: String,
     /// Which split of a data set in several files or folders.
     pub split: String,
+    /// Only these groups: subjects, or recordings by number.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub groups: Option<Vec<u32>>,
     /// Samples taken at most.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limit: Option<usize>,
@@ -217,6 +220,7 @@ impl DataConfig {
     pub fn options(&self) -> LoadOptions {
         LoadOptions {
             split: self.split.clone(),
+            groups: self.groups.clone(),
             limit: self.limit,
             image_size: self.image_size,
             modality: self.modality,

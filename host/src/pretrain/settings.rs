@@ -86,6 +86,9 @@ pub struct DataSettings {
     /// Split of a data set in several files or folders [default: train]
     #[arg(long, value_name = "NAME", help_heading = "Data")]
     pub split: Option<String>,
+    /// Only these groups, such as 1,2,5: subjects, or recordings by number [default: all]
+    #[arg(long, value_name = "LIST", value_delimiter = ',', help_heading = "Data")]
+    pub groups: Option<Vec<u32>>,
     /// Samples taken at most [default: all]
     #[arg(long, value_name = "N", help_heading = "Data")]
     pub limit: Option<usize>,
@@ -246,6 +249,7 @@ impl DataSettings {
         Self {
             path: self.path.or(below.path),
             split: self.split.or(below.split),
+            groups: self.groups.or(below.groups),
             limit: self.limit.or(below.limit),
             image_size: self.image_size.or(below.image_size),
             modality: self.modality.or(below.modality),
@@ -268,6 +272,7 @@ impl DataSettings {
         let config = DataConfig {
             path: self.path.filter(|path| !path.is_empty()).ok_or(ConfigError::NoData)?,
             split: self.split.unwrap_or(defaults.split),
+            groups: self.groups,
             limit: self.limit,
             image_size: self.image_size,
             modality: self.modality,
