@@ -11,7 +11,7 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::{Builder, JoinHandle};
 
 use ndarray::ArrayD;
-use rand::SeedableRng;
+use rand::{RngExt, SeedableRng};
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
 use sedge_augment::{ImageAugment, Size, WindowAugment, WindowSource, normalise};
@@ -74,6 +74,8 @@ struct Recipe {
     augment: Augment,
     pairs: usize,
     seed: u64,
+    /// How far away in order the second view may come from; zero for the sample itself.
+    neighbours: u64,
 }
 
 impl Loader {
@@ -99,10 +101,23 @@ impl Loader {
             let wanted = "1 to 64";
             return Err(DataError::Option { option: "workers", found: workers.to_string(), wanted });
         }
-        let recipe = Recipe { data, spec, augment, pairs, seed };
+        let recipe = Recipe { data, spec, augment, pairs, seed, neighbours: 0 };
         // One view shows whatever is wrong with the settings before any thread starts.
         recipe.view(0, 0, 0, &mut vec![0.0; recipe.spec.values()])?;
         Ok(Self { recipe: Arc::new(recipe), workers })
+    }
+
+    /// Takes the second view from a neighbour: a sample drawn among those of the same uninterrupted
+    /// stream at most `span` of [`Dataset::order`] away (nanoseconds where the data has a clock), the
+    /// sample itself included. What a robot sees within a second or two shows one place, so this
+    /// contrasts places where augmentation alone contrasts pictures (time-contrastive learning;
+    /// Sermanet et al. 2018). Groups play no part: they may come from labels.
+    pub fn with_neighbours(mut self, span: u64) -> Self {
+        // No epoch has begun, so nothing else holds the recipe.
+        if let Some(recipe) = Arc::get_mut(&mut self.recipe) {
+            recipe.neighbours = span;
+        }
+        self
     }
 
     /// Whole batches in one epoch; the samples left over wait for another epoch's shuffle.
@@ -171,6 +186,7 @@ impl Recipe {
     /// View number `which` of one sample in one epoch.
     fn view(&self, epoch: u64, index: usize, which: u64, out: &mut [f32]) -> Result<(), DataError> {
         let mut rng = stream([self.seed, epoch, index as u64, which]);
+        let index = if which == 1 { self.neighbour(index, &mut rng) } else { index };
         match (&self.augment, self.data.image(index), self.data.window(index)) {
             (Augment::Image(augment), Some(image), _) => {
                 let size = Size { width: self.spec.shape[2], height: self.spec.shape[1] };
@@ -184,6 +200,28 @@ impl Recipe {
             _ => return Err(self.wrong_augment()),
         }
         Ok(normalise(out, &self.spec.mean, &self.spec.std)?)
+    }
+
+    fn neighbour(&self, index: usize, rng: &mut ChaCha8Rng) -> usize {
+        if self.neighbours == 0 {
+            return index;
+        }
+        let order = self.data.order();
+        let (mut first, mut last) = (index, index);
+        // Order falls where one stream ends and the next begins.
+        while first > 0
+            && order[first - 1] < order[first]
+            && order[index] - order[first - 1] <= self.neighbours
+        {
+            first -= 1;
+        }
+        while last + 1 < order.len()
+            && order[last] < order[last + 1]
+            && order[last + 1] - order[index] <= self.neighbours
+        {
+            last += 1;
+        }
+        rng.random_range(first..=last)
     }
 
     fn wrong_augment(&self) -> DataError {

@@ -46,7 +46,8 @@ impl Pretraining {
         let input = data.input_spec(config.data.image_size);
         let (data_digest, neighbours) = (data.digest(), Neighbours::of(&data, config.seed)?);
         let augment = config.augment.clone().into();
-        let loader = Loader::new(data, input.clone(), augment, config.batch, config.seed, config.workers)?;
+        let loader = Loader::new(data, input.clone(), augment, config.batch, config.seed, config.workers)?
+            .with_neighbours(config.neighbour_ms.saturating_mul(1_000_000));
         let step = pretraining_step(config, &input)?;
         let engine = TractStep::new(&step).map_err(PretrainError::State)?;
         let (config, step_digest) = (config.clone(), sha256(&step.onnx));

@@ -95,6 +95,10 @@ impl From<AugmentConfig> for Augment {
     }
 }
 
+fn is_zero(value: &u64) -> bool {
+    *value == 0
+}
+
 /// A pretraining run.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -113,6 +117,10 @@ pub struct PretrainConfig {
     pub weight_decay: f64,
     /// Temperature of the contrastive loss.
     pub temperature: f64,
+    /// How far apart in time the two views of a pair may be, in milliseconds; zero for two views of
+    /// one sample.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub neighbour_ms: u64,
     /// Epochs in which the learning rate rises.
     pub warmup_epochs: f64,
     /// What the learning rate does after that.
@@ -294,8 +302,16 @@ impl PretrainConfig {
     ///
     /// [`ConfigError`] with the path and line.
     pub fn read(path: &Path) -> Result<Self, ConfigError> {
-        let text = read_text(path, 1 << 20)?;
-        let config: Self = parse(path, &text)?;
+        Self::from_toml(&read_text(path, 1 << 20)?, path)
+    }
+
+    /// Reads a resolved configuration from text, as a bundle keeps it; `origin` is for the error.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError`] with the origin and line.
+    pub fn from_toml(text: &str, origin: &Path) -> Result<Self, ConfigError> {
+        let config: Self = parse(origin, text)?;
         config.check()?;
         Ok(config)
     }

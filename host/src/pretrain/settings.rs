@@ -50,6 +50,10 @@ pub struct Settings {
     /// Temperature of the contrastive loss [default: 0.5 for images, 0.2 for windows]
     #[arg(long, value_name = "T", help_heading = "Training")]
     pub temperature: Option<f64>,
+    /// Take the second view of a pair from up to this long before or after, in milliseconds, where the
+    /// data is a stream with a clock [default: 0, the sample itself]
+    #[arg(long, value_name = "MS", help_heading = "Training")]
+    pub neighbour_ms: Option<u64>,
     /// Epochs, or a part of one, in which the learning rate rises [default: a tenth, at most 10]
     #[arg(long, value_name = "EPOCHS", help_heading = "Training")]
     pub warmup_epochs: Option<f64>,
@@ -184,6 +188,7 @@ impl Settings {
             lr: self.lr.or(below.lr),
             weight_decay: self.weight_decay.or(below.weight_decay),
             temperature: self.temperature.or(below.temperature),
+            neighbour_ms: self.neighbour_ms.or(below.neighbour_ms),
             warmup_epochs: self.warmup_epochs.or(below.warmup_epochs),
             schedule: self.schedule.or(below.schedule),
             seed: self.seed.or(below.seed),
@@ -226,6 +231,7 @@ impl Settings {
             lr: self.lr.unwrap_or(if adamw { 1e-3 } else { 0.1 }),
             weight_decay: self.weight_decay.unwrap_or(if adamw { 1e-2 } else { 1e-4 }),
             temperature: self.temperature.unwrap_or(if images { 0.5 } else { 0.2 }),
+            neighbour_ms: self.neighbour_ms.unwrap_or(0),
             warmup_epochs: self.warmup_epochs.unwrap_or((f64::from(epochs) / 10.0).min(10.0)),
             schedule: self.schedule.unwrap_or(Schedule::Cosine),
             seed: self.seed.unwrap_or(0),
