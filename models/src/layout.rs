@@ -24,12 +24,18 @@ pub fn channels_last(model: &TypedModel) -> TractResult<TypedModel> {
     for id in model.eval_order()? {
         rewrite.node(model.node(id))?;
     }
-    let outputs =
-        model.output_outlets()?.iter().map(|o| rewrite.in_order(*o, Order::First)).collect::<TractResult<Vec<_>>>()?;
+    let outputs = model
+        .output_outlets()?
+        .iter()
+        .map(|o| rewrite.in_order(*o, Order::First))
+        .collect::<TractResult<Vec<_>>>()?;
     rewrite.target.select_output_outlets(&outputs)?;
     // Sources were met in evaluation order; the inputs keep the model's.
-    let inputs =
-        model.input_outlets()?.iter().map(|o| rewrite.in_order(*o, Order::First)).collect::<TractResult<Vec<_>>>()?;
+    let inputs = model
+        .input_outlets()?
+        .iter()
+        .map(|o| rewrite.in_order(*o, Order::First))
+        .collect::<TractResult<Vec<_>>>()?;
     rewrite.target.set_input_outlets(&inputs)?;
     rewrite.target.into_decluttered()
 }
@@ -60,7 +66,11 @@ impl Rewrite {
         }
         let from = *other.get(&old).context("a value that nothing computes")?;
         let end = self.target.outlet_fact(from)?.rank() - 1;
-        let (axis, suffix) = if order == Order::Last { (AxisOp::Move(1, end), "last") } else { (AxisOp::Move(end, 1), "first") };
+        let (axis, suffix) = if order == Order::Last {
+            (AxisOp::Move(1, end), "last")
+        } else {
+            (AxisOp::Move(end, 1), "first")
+        };
         let name = format!("{}.{}.{suffix}", self.target.node(from.node).name, from.slot);
         let moved = self.target.wire_node(name, axis, &[from])?[0];
         wanted.insert(old, moved);
@@ -77,7 +87,9 @@ impl Rewrite {
         let mut order = Order::First;
         let outputs = if node.op_is::<TypedSource>() {
             tvec!(self.target.add_source(&node.name, node.outputs[0].fact.clone())?)
-        } else if let Some(conv) = node.op_as::<Conv>().filter(|c| c.pool_spec.data_format == DataFormat::NCHW) {
+        } else if let Some(conv) =
+            node.op_as::<Conv>().filter(|c| c.pool_spec.data_format == DataFormat::NCHW)
+        {
             order = Order::Last;
             self.convolution(node, conv)?
         } else if flows_last && (node.op_is::<TypedBinOp>() || node.op_is::<ElementWiseOp>()) {

@@ -54,10 +54,13 @@ fn expand(spec: &str) -> Result<Vec<Drive>, DataError> {
         return Ok(vec![Drive { spec: spec.to_owned(), building: None }]);
     };
     if count > MAX_DRIVES || count == 0 {
-        return Err(refused(format!("`{longest}` is {count} drives; a range may be of 1 to {MAX_DRIVES}, rising")));
+        return Err(refused(format!(
+            "`{longest}` is {count} drives; a range may be of 1 to {MAX_DRIVES}, rising"
+        )));
     }
     if let Some((other, length)) = lengths.find(|(_, length)| *length != count) {
-        let why = format!("`{longest}` is {count} drives but `{other}` is {length}; make the ranges equally long");
+        let why =
+            format!("`{longest}` is {count} drives but `{other}` is {length}; make the ranges equally long");
         return Err(refused(why));
     }
     let drive = |number: usize| {
@@ -65,10 +68,13 @@ fn expand(spec: &str) -> Result<Vec<Drive>, DataError> {
             (Some((first, _)), Some((key, _))) => format!("{key}={}", first.saturating_add(number as u64)),
             _ => (*pair).to_owned(),
         };
-        let building = pairs.iter().find(|(pair, range)| pair.trim().starts_with("building=") && range.is_some());
+        let building =
+            pairs.iter().find(|(pair, range)| pair.trim().starts_with("building=") && range.is_some());
         Drive {
             spec: format!("{head}:{}", pairs.iter().map(own).collect::<Vec<_>>().join(",")),
-            building: building.and_then(|(_, range)| *range).map(|(first, _)| first.saturating_add(number as u64)),
+            building: building
+                .and_then(|(_, range)| *range)
+                .map(|(first, _)| first.saturating_add(number as u64)),
         }
     };
     Ok((0..count).map(drive).collect())

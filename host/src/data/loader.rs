@@ -11,8 +11,8 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::{Builder, JoinHandle};
 
 use ndarray::ArrayD;
-use rand::{RngExt, SeedableRng};
 use rand::seq::SliceRandom;
+use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use sedge_augment::{ImageAugment, Size, WindowAugment, WindowSource, normalise};
 use sedge_models::{InputSpec, Modality};

@@ -40,7 +40,9 @@ pub fn raw_features(data: &Dataset, input: &InputSpec) -> Result<Array2<f32>, En
     }
     let mut features = Array2::zeros((data.len(), input.values()));
     for_batches(data, &input, |rows, batch| {
-        for (mut row, sample) in features.slice_mut(s![rows, ..]).outer_iter_mut().zip(batch.axis_iter(Axis(0))) {
+        for (mut row, sample) in
+            features.slice_mut(s![rows, ..]).outer_iter_mut().zip(batch.axis_iter(Axis(0)))
+        {
             row.iter_mut().zip(sample.iter()).for_each(|(to, from)| *to = *from);
         }
         Ok(())

@@ -80,7 +80,11 @@ impl From<EngineError> for ExportError {
 /// # Errors
 /// [`ExportError`]; in particular when the exported file, run by the board's engine, and the encoder
 /// with batch norm unfolded disagree by more than [`PARITY`].
-pub fn pack(trained: &Trained, data: &Dataset, options: &ExportOptions) -> Result<(Bundle, Parity), ExportError> {
+pub fn pack(
+    trained: &Trained,
+    data: &Dataset,
+    options: &ExportOptions,
+) -> Result<(Bundle, Parity), ExportError> {
     let onnx = encoder::onnx(trained, Form::Folded)?;
     let indices = reference_indices(data, &trained.input);
     let inputs = natural(&data.subset(&indices)?, &trained.input)?;
@@ -149,11 +153,8 @@ fn reference_indices(data: &Dataset, input: &InputSpec) -> Vec<usize> {
 /// The samples at the encoder's size in natural units, images rounded to bytes so that the file holds
 /// exactly what was embedded.
 fn natural(references: &Dataset, input: &InputSpec) -> Result<ArrayD<f32>, ExportError> {
-    let plain = InputSpec {
-        mean: vec![0.0; input.channels()],
-        std: vec![1.0; input.channels()],
-        ..input.clone()
-    };
+    let plain =
+        InputSpec { mean: vec![0.0; input.channels()], std: vec![1.0; input.channels()], ..input.clone() };
     let indices: Vec<usize> = (0..references.len()).collect();
     let values = references.batch_f32(&indices, &plain)?;
     Ok(match input.modality {

@@ -32,9 +32,11 @@ pub(crate) fn widen(model: &TypedModel) -> TractResult<TypedModel> {
                 inputs[row] = match widened.get(&key) {
                     Some(&known) => known,
                     None => {
-                        let name = format!("{}.{}.wide.{}", target.node(key.0.node).name, key.0.slot, widened.len());
+                        let name =
+                            format!("{}.{}.wide.{}", target.node(key.0.node).name, key.0.slot, widened.len());
                         let dims = key.1.iter().map(|d| d.to_dim()).collect::<TVec<_>>();
-                        let wide = target.wire_node(name, MultiBroadcastTo { shape: dims.into() }, &[key.0])?[0];
+                        let wide =
+                            target.wire_node(name, MultiBroadcastTo { shape: dims.into() }, &[key.0])?[0];
                         widened.insert(key, wide);
                         wide
                     }

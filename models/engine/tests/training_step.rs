@@ -40,10 +40,8 @@ fn check(name: &str, architecture: &Architecture, objective: Objective, optimize
     let weights: Tensors = encoder_weights.keys().map(|k| (k.clone(), initial[k].clone())).collect();
     let encoder =
         architecture.graph(Form::Training, Batch::Fixed(views.shape()[0]), sample, &weights).unwrap();
-    let trained = Selection::All.pick(
-        &architecture.stages(),
-        weights.keys().filter(|k| !k.contains("running")),
-    );
+    let trained =
+        Selection::All.pick(&architecture.stages(), weights.keys().filter(|k| !k.contains("running")));
     let step = compile(Recipe {
         encoder,
         trained,
@@ -73,7 +71,11 @@ fn check(name: &str, architecture: &Architecture, objective: Objective, optimize
         let metrics = engine.step(&inputs, &[]).unwrap();
         let expected = golden[&format!("loss/{at}")][[0]];
         let difference = (metrics["loss"] - expected).abs();
-        assert!(difference < 2e-5 * (1.0 + expected.abs()), "{name} step {at}: {} vs {expected}", metrics["loss"]);
+        assert!(
+            difference < 2e-5 * (1.0 + expected.abs()),
+            "{name} step {at}: {} vs {expected}",
+            metrics["loss"]
+        );
         let after = group(&golden, &format!("after{at}/"));
         let state = engine.state().unwrap();
         for (tensor, expected) in &after {
@@ -135,5 +137,10 @@ fn imu_nt_xent_adamw() {
 
 #[test]
 fn imu_cross_entropy_sgd() {
-    check("imu_cross_entropy_sgd.safetensors", &imu(), Objective::CrossEntropy { classes: 3 }, Optimizer::SGD);
+    check(
+        "imu_cross_entropy_sgd.safetensors",
+        &imu(),
+        Objective::CrossEntropy { classes: 3 },
+        Optimizer::SGD,
+    );
 }

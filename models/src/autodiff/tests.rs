@@ -67,7 +67,8 @@ fn check(shapes: &[&[usize]], how: &Check, build: impl Fn(&mut Graph, &[OutletId
         for (at, found) in found.iter().enumerate() {
             let value = |sign: f32| -> f64 {
                 let mut moved = inputs.clone();
-                moved[i].try_as_plain_ram_mut().unwrap().as_slice_mut::<f32>().unwrap()[at] += sign * how.step;
+                moved[i].try_as_plain_ram_mut().unwrap().as_slice_mut::<f32>().unwrap()[at] +=
+                    sign * how.step;
                 let y = &run(&forward, &moved)[0];
                 y.iter().zip(&weights).map(|(y, w)| f64::from(*y) * f64::from(*w)).sum()
             };

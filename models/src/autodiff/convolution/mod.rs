@@ -98,7 +98,9 @@ fn convolution(
 }
 
 pub(super) fn rule(tape: &mut Tape<'_>, op: &Conv, site: &Site) -> TractResult<()> {
-    let [x, kernel, bias] = *site.inputs.as_slice() else { bail!("a convolution of {} inputs", site.inputs.len()) };
+    let [x, kernel, bias] = *site.inputs.as_slice() else {
+        bail!("a convolution of {} inputs", site.inputs.len())
+    };
     let full = tape.full(site.gradient, &site.shape)?;
     // Decluttering may prefer channels first here and there; the rule itself knows one layout.
     let last = site.shape.len() - 1;
