@@ -273,7 +273,7 @@ fn a_board_that_does_not_fit_is_refused_with_its_key() {
 
 #[test]
 fn the_imu_says_the_same_where_no_frame_is_rendered() {
-    let spec = "sim:seconds=3,rooms=2,shift=imu-bias-drift";
+    let spec = "sim:seconds=3,rooms=2,shift=bias-drift";
     let blind: Vec<Event> = rig(spec).without_camera().collect();
     let wanted: Vec<Event> = rig(spec).filter(|event| matches!(event, Event::Imu(_))).collect();
     assert_eq!(blind, wanted);

@@ -7,5 +7,6 @@ pub mod encoder;
 pub mod evaluate;
 pub mod export;
 pub mod files;
+pub mod measure;
 pub mod pretrain;
 pub mod report;

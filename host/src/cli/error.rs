@@ -8,7 +8,9 @@ use sedge_models::bundle::BundleError;
 use sedge_models::onnx::OnnxError;
 
 use crate::data::DataError;
+use crate::export::ExportError;
 use crate::files::FileError;
+use crate::measure::MeasureError;
 use crate::pretrain::{ConfigError, PretrainError};
 
 /// Why a command failed.
@@ -27,6 +29,18 @@ pub enum CliError {
     /// Pretraining failed.
     #[error(transparent)]
     Pretrain(#[from] PretrainError),
+    /// An encoder cannot be measured.
+    #[error(transparent)]
+    Measure(Box<MeasureError>),
+    /// An encoder cannot be packed.
+    #[error(transparent)]
+    Export(Box<ExportError>),
+    /// The data that a run was trained on is not where it was.
+    #[error(
+        "the run's own data is gone; give other data of its kind with `--data PATH`, for the samples by \
+         which a board checks itself"
+    )]
+    RunDataGone(#[source] DataError),
     /// A bundle cannot be read or written.
     #[error(transparent)]
     Bundle(#[from] BundleError),
@@ -58,9 +72,21 @@ pub enum CliError {
     /// Numbers that JSON cannot hold.
     #[error("the result cannot be written as JSON")]
     Json(#[from] serde_json::Error),
-    /// The command is known, but what it calls is not part of this build.
-    #[error("`sedge {0}` is not part of this build")]
-    Absent(&'static str),
+    /// The quickstart failed.
+    #[error(transparent)]
+    Quickstart(#[from] crate::quickstart::QuickstartError),
+}
+
+impl From<MeasureError> for CliError {
+    fn from(error: MeasureError) -> Self {
+        Self::Measure(Box::new(error))
+    }
+}
+
+impl From<ExportError> for CliError {
+    fn from(error: ExportError) -> Self {
+        Self::Export(Box::new(error))
+    }
 }
 
 impl CliError {

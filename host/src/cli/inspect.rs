@@ -13,6 +13,7 @@ use sedge_models::{InputSpec, StateRole};
 use serde::Serialize;
 
 use super::CliError;
+use super::shown::size;
 use crate::pretrain::sha256;
 
 /// Flags of `sedge inspect`.
@@ -64,6 +65,7 @@ pub(super) fn run(args: &Args, out: &mut dyn Write) -> Result<(), CliError> {
             show_model(out, encoder, usize::MAX)?;
             writeln!(out, "\nstep.onnx")?;
             show_model(out, step, 4)?;
+            show_config(out, &manifest.made_by.config)?;
         }
         Inspection::Onnx { sha256, model } => {
             writeln!(out, "ONNX model    {}, SHA-256 {sha256}", size(model.bytes as u64))?;
@@ -159,6 +161,15 @@ fn show_training(out: &mut dyn Write, manifest: &Manifest) -> std::io::Result<()
     writeln!(out, "trains        {}: {} values in {tensors} tensors", defaults.trains, step.parameters())
 }
 
+/// The configuration that it was pretrained with, as it was written.
+fn show_config(out: &mut dyn Write, config: &str) -> std::io::Result<()> {
+    if config.trim().is_empty() {
+        return Ok(());
+    }
+    writeln!(out, "\npretrained with")?;
+    config.lines().filter(|line| !line.is_empty()).try_for_each(|line| writeln!(out, "  {line}"))
+}
+
 fn show_model(out: &mut dyn Write, model: &OnnxSummary, most: usize) -> std::io::Result<()> {
     let producer = if model.producer.is_empty() { "unknown" } else { &model.producer };
     writeln!(out, "  opset {}, IR {}, producer {producer}", model.opset, model.ir)?;
@@ -178,12 +189,4 @@ fn show_model(out: &mut dyn Write, model: &OnnxSummary, most: usize) -> std::io:
         writeln!(out, "  {count:>7} {name}")?;
     }
     Ok(())
-}
-
-fn size(bytes: u64) -> String {
-    match bytes {
-        0..1000 => format!("{bytes} B"),
-        1000..1_000_000 => format!("{:.1} kB", bytes as f64 / 1e3),
-        _ => format!("{:.1} MB", bytes as f64 / 1e6),
-    }
 }

@@ -11,6 +11,7 @@ mod export;
 mod inspect;
 mod pretrain;
 mod quickstart;
+mod shown;
 
 use std::io::Write;
 
@@ -45,7 +46,7 @@ pub enum Command {
     /// Pretrain an encoder without labels
     Pretrain(Box<pretrain::Args>),
     /// Measure an encoder: neighbours, linear probe, few labels, against references
-    Evaluate(evaluate::Args),
+    Evaluate(Box<evaluate::Args>),
     /// Pack a pretrained encoder for a board
     Export(export::Args),
     /// Show what a bundle or an ONNX file holds

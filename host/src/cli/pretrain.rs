@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::CliError;
-use crate::data::{Dataset, SkipList, load};
-use crate::files::write_atomic;
+use super::shown::{warn_of, write_json};
+use crate::data::{Dataset, load};
 use crate::pretrain::{Outcome, Position, PretrainConfig, Progress, RunDirectory, Settings, Stop, Summary};
 use crate::pretrain::{Pretraining, span};
 
@@ -52,9 +52,7 @@ pub(super) fn run(args: Args, out: &mut dyn Write) -> Result<(), CliError> {
         if args.resume { RunDirectory::open(&args.out)? } else { RunDirectory::create(&args.out, &config)? };
     match pretraining.run(&run, &mut progress(args.quiet), &stop)? {
         Outcome::Finished(summary) => {
-            if let Some(path) = &args.json {
-                write_atomic(path, &[serde_json::to_vec_pretty(&summary)?, b"\n".to_vec()].concat())?;
-            }
+            write_json(args.json.as_deref(), &summary)?;
             finished(&run, &summary, out)
         }
         Outcome::Interrupted(position) => interrupted(&run, &config, position, out),
@@ -87,16 +85,6 @@ fn resume(args: &Args) -> Result<(PretrainConfig, Dataset), CliError> {
     config.check()?;
     let data = load(&config.data.path, &config.data.options())?;
     Ok((config, data))
-}
-
-fn warn_of(skipped: &SkipList) {
-    if let (count @ 1.., Some(first)) = (skipped.count(), skipped.named().first()) {
-        tracing::warn!(
-            "{count} records of the data were passed over; the first is {}: {}",
-            first.what,
-            first.why
-        );
-    }
 }
 
 fn progress(quiet: bool) -> Progress {

@@ -23,6 +23,9 @@ pub enum EncoderError {
     /// The ONNX could not be read or edited.
     #[error(transparent)]
     Onnx(#[from] OnnxError),
+    /// A classifier cannot learn from samples without classes.
+    #[error("the data has no labels, which training with supervision needs")]
+    Unlabelled,
     /// The data does not fit the encoder.
     #[error(transparent)]
     Data(#[from] DataError),

@@ -48,8 +48,19 @@ pub enum PretrainError {
         path: PathBuf,
     },
     /// The directory holds no run.
-    #[error("{} holds no run: it has no config.toml; start one without `--resume`", path.display())]
+    #[error("{} holds no run: it has no config.toml; `sedge pretrain --out` makes one", path.display())]
     NotARun {
+        /// The directory.
+        path: PathBuf,
+    },
+    /// The run has saved nothing yet.
+    #[error(
+        "the run {} has no checkpoint yet; wait for its first, or let it go on with \
+         `sedge pretrain --resume --out {}`",
+        path.display(),
+        path.display()
+    )]
+    NoCheckpoint {
         /// The directory.
         path: PathBuf,
     },

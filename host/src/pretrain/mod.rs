@@ -7,6 +7,7 @@ mod checkpoint;
 mod config;
 mod directory;
 mod error;
+mod pretrained;
 mod progress;
 mod run;
 mod schedule;
@@ -18,6 +19,7 @@ pub use checkpoint::{Checkpoint, CheckpointError, Digests, Header, Position, Run
 pub use config::{AugmentConfig, ConfigError, DataConfig, Method, OptimizerName, PretrainConfig, Schedule};
 pub use directory::RunDirectory;
 pub use error::PretrainError;
+pub use pretrained::Pretrained;
 pub use progress::{Progress, span};
 pub use run::{Job, Measure, Outcome, Summary, pretrain};
 pub use schedule::LearningRate;
