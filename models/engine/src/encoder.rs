@@ -4,7 +4,7 @@ use ndarray::{Array2, ArrayD, ArrayViewD, Axis, IxDyn, Slice, s};
 use tract_onnx::prelude::*;
 
 use crate::EngineError;
-use crate::graph::{Graph, Result, floats, value};
+use crate::graph::{Graph, Result, finite, floats, value};
 
 const WHAT: &str = "encoder";
 
@@ -65,13 +65,14 @@ impl Encoder {
     /// Embeds `samples` `[n, ...sample]`, any `n`; gives `[n, dim]`. The last partial batch is padded.
     ///
     /// # Errors
-    /// [`EngineError::Shape`] when samples have another shape, [`EngineError::NotFinite`] when an
-    /// embedding holds NaN or infinity, [`EngineError::Run`] when the graph fails.
+    /// [`EngineError::Shape`] when samples have another shape, [`EngineError::NotFinite`] when a sample
+    /// or an embedding holds NaN or infinity, [`EngineError::Run`] when the graph fails.
     pub fn embed(&mut self, samples: ArrayViewD<'_, f32>) -> Result<Array2<f32>> {
         let wanted: Vec<usize> = std::iter::once(self.batch).chain(self.sample.iter().copied()).collect();
         if samples.ndim() != wanted.len() || samples.shape()[1..] != wanted[1..] {
             return Err(EngineError::Shape { name: "samples".into(), found: samples.shape().into(), wanted });
         }
+        finite("samples", &samples)?;
         let n = samples.shape()[0];
         let mut embeddings = Array2::zeros((n, self.dim));
         for start in (0..n).step_by(self.batch) {

@@ -94,6 +94,16 @@ fn fix_batch(model: &mut InferenceModel, batch: usize) -> TractResult<()> {
     Ok(())
 }
 
+/// Refuses an input that holds NaN or infinity. It need not show in any output: the larger of zero and NaN
+/// is zero.
+pub(crate) fn finite(name: &str, array: &ArrayViewD<'_, f32>) -> Result<()> {
+    if array.iter().all(|v| v.is_finite()) {
+        Ok(())
+    } else {
+        Err(EngineError::NotFinite { name: name.into() })
+    }
+}
+
 /// Copies an array into a tract value, in row-major order.
 pub(crate) fn value(array: ArrayViewD<'_, f32>) -> TractResult<TValue> {
     let tensor = match array.as_slice() {

@@ -7,6 +7,8 @@
 mod encoder;
 mod error;
 mod graph;
+#[cfg(test)]
+mod rewrites_tests;
 mod rows;
 mod tract_step;
 
@@ -30,8 +32,8 @@ pub trait Engine: Send {
     /// One step. `inputs` are the batch inputs of [`StepSpec::inputs`] by name with their exact
     /// shapes; `scalars` override the defaults of [`StepSpec::scalars`].
     ///
-    /// The state moves on only when every output is finite: a step that fails, or whose loss or
-    /// next state holds NaN or infinity, leaves the state as it was and returns an error.
+    /// The state moves on only when every input and output is finite: a step that fails, or whose
+    /// batch, loss or next state holds NaN or infinity, leaves the state as it was and returns an error.
     fn step(
         &mut self,
         inputs: &[(&str, ArrayViewD<'_, f32>)],

@@ -5,7 +5,7 @@ use ndarray::ArrayViewD;
 use sedge_models::{StepSpec, Tensors, TrainingStep};
 use tract_onnx::prelude::*;
 
-use crate::graph::{Graph, Result, floats, value};
+use crate::graph::{Graph, Result, finite, floats, value};
 use crate::{Engine, EngineError, Metrics};
 
 const WHAT: &str = "training step";
@@ -84,6 +84,7 @@ impl TractStep {
                 wanted: wanted.shape.clone(),
             })?;
             same_shape(&wanted.name, array.shape(), &wanted.shape)?;
+            finite(&wanted.name, array)?;
             tract_value(array.view())
         });
         values.collect()
@@ -163,9 +164,7 @@ impl Engine for TractStep {
             let missing = || EngineError::Missing { name: spec.name.clone(), wanted: spec.shape.clone() };
             let array = state.get(&spec.name).ok_or_else(missing)?;
             same_shape(&spec.name, array.shape(), &spec.shape)?;
-            if array.iter().any(|v| !v.is_finite()) {
-                return Err(EngineError::NotFinite { name: spec.name.clone() });
-            }
+            finite(&spec.name, &array.view())?;
             tract_value(array.view())
         });
         self.state = values.collect::<Result<_>>()?;
