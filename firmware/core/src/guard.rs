@@ -8,8 +8,8 @@
 //!    bundle's reference inputs above [`GuardConfig::max_drift`]) is rejected.
 //! 2. It is served only when its held-out loss is lower than the incumbent's by more than
 //!    [`GuardConfig::z`] standard errors of the paired difference, lower than the origin's on
-//!    average, and its retrieval ranks are not lower by more than `z` standard errors.
-//! 3. One that is worse than the incumbent by more than `z` standard errors is rejected. In between
+//!    average, and its retrieval ranks are not lower by more than `harm_z` standard errors.
+//! 3. One that is worse than the incumbent by more than [`GuardConfig::harm_z`] standard errors is rejected. In between
 //!    training goes on, and after [`GuardConfig::patience`] such looks it is rejected as no better.
 //! 4. Whenever the candidate is not served and the incumbent itself is found worse than the origin on
 //!    average (the stream has changed), the origin goes back into service. So what is served was never
@@ -98,8 +98,11 @@ pub struct Evidence {
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct GuardConfig {
-    /// Standard errors that a difference must exceed.
+    /// Standard errors by which a candidate must be better to be served.
     pub z: f32,
+    /// Standard errors by which a candidate must be worse to be thrown away. Above `z`, because an
+    /// unserved candidate does no harm and training often gets worse before it gets better.
+    pub harm_z: f32,
     /// Held-out pairs below which nothing is decided.
     pub min_pairs: u32,
     /// Inconclusive looks at one candidate before it is given up.
@@ -119,9 +122,10 @@ pub struct GuardConfig {
 impl Default for GuardConfig {
     fn default() -> Self {
         Self {
-            z: 2.0,
+            z: 1.0,
+            harm_z: 3.0,
             min_pairs: 16,
-            patience: 5,
+            patience: 20,
             max_harmful: 5,
             min_spread: 0.5,
             max_drift: 0.5,
@@ -297,7 +301,7 @@ impl Guard {
     }
 
     fn worse(&self, difference: &PairedDifference) -> bool {
-        difference.mean < 0.0 && difference.mean < -self.config.z * difference.standard_error
+        difference.mean < 0.0 && difference.mean < -self.config.harm_z * difference.standard_error
     }
 
     fn reject(&mut self, reason: Rejection) {

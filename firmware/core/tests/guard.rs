@@ -27,8 +27,13 @@ fn evidence(candidate: f32, incumbent: f32, origin: f32, standard_error: f32) ->
     }
 }
 
+/// Margins that the cases below are written for.
+fn config() -> GuardConfig {
+    GuardConfig { z: 2.0, harm_z: 2.5, patience: 5, ..GuardConfig::default() }
+}
+
 fn judged(evidence: &Evidence) -> Verdict {
-    Guard::new(GuardConfig::default()).judge(evidence)
+    Guard::new(config()).judge(evidence)
 }
 
 #[test]
@@ -46,7 +51,7 @@ fn each_criterion_decides_alone() {
     let good = evidence(0.5, 1.0, 1.0, 0.1);
     assert_eq!(judged(&good), Verdict::Accept);
     type Fault = (fn(&mut Evidence), Verdict);
-    let faults: [Fault; 8] = [
+    let faults: [Fault; 9] = [
         (|e| e.candidate.loss = f32::NAN, Verdict::Reject(Rejection::NotFinite)),
         (|e| e.drift = f32::INFINITY, Verdict::Reject(Rejection::NotFinite)),
         (|e| e.candidate.spread = 0.49, Verdict::Reject(Rejection::Collapsed)),
@@ -55,6 +60,7 @@ fn each_criterion_decides_alone() {
         (|e| e.over_origin.mean = -0.3, Verdict::Reject(Rejection::WorseThanOrigin)),
         (|e| e.ranks_over_incumbent.mean = -0.1, Verdict::Reject(Rejection::RanksLower)),
         (|e| e.over_incumbent.mean = 0.19, Verdict::Hold(Hold::Inconclusive)),
+        (|e| e.over_incumbent.mean = -0.24, Verdict::Hold(Hold::Inconclusive)),
     ];
     for (i, (spoil, wanted)) in faults.into_iter().enumerate() {
         let mut spoilt = good;
@@ -96,7 +102,7 @@ fn harm_in_a_row_lowers_the_rate_and_then_stops() {
 
 #[test]
 fn a_candidate_that_is_no_better_is_given_up_but_does_not_stop_adaptation() {
-    let mut guard = Guard::new(GuardConfig::default());
+    let mut guard = Guard::new(config());
     let same = evidence(1.0, 1.0, 1.0, 0.1);
     for round in 0..20 {
         for _ in 0..4 {

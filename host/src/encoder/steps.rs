@@ -49,9 +49,10 @@ fn optimizer(name: OptimizerName) -> Optimizer {
     }
 }
 
-/// Names of the weights of `weights` that a step may train; running statistics are not among them.
+/// Names of the weights of `weights` that a step may train; running statistics and an optimiser's memory
+/// (`<weight>/mean`), which a checkpoint holds too, are not among them.
 fn trainable(architecture: &Architecture, weights: &Tensors, selection: Selection) -> Vec<String> {
-    let learned = weights.keys().filter(|name| !name.contains(".running_"));
+    let learned = weights.keys().filter(|name| !name.contains(".running_") && !name.contains('/'));
     selection.pick(&architecture.stages(), learned)
 }
 

@@ -135,6 +135,7 @@ impl LearnerConfig {
         let numbers = [
             ("pairing.max_rotation", self.pairing.max_rotation, 0.0, f32::MAX, "zero or more"),
             ("guard.z", guard.z, 0.0, f32::MAX, "zero or more"),
+            ("guard.harm_z", guard.harm_z, 0.0, f32::MAX, "zero or more"),
             ("guard.min_spread", guard.min_spread, 0.0, 1.0, "between zero and one"),
             ("guard.max_drift", guard.max_drift, 0.0, 2.0, "between zero and two"),
             ("guard.backoff", guard.backoff, f32::MIN_POSITIVE, 1.0, "above zero and at most one"),
