@@ -21,12 +21,14 @@ use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use sedge::encoder::{Trained, board_step, pretraining_step};
 use sedge::pretrain::{ArchitectureSetting, DataSettings, Settings};
+use sedge_core::PairingConfig;
 use sedge_engine::{Engine, TractStep};
 use sedge_firmware::{Pace, RunConfig, run};
 use sedge_models::architecture::Architecture;
 use sedge_models::compile::VIEWS;
 use sedge_models::selection::Selection;
 use sedge_models::{InputSpec, Modality, TrainingStep};
+use sedge_readings::Span;
 use sedge_tests::fresh_bundle;
 use serde::Serialize;
 use serde_json::Value;
@@ -54,7 +56,7 @@ struct Arguments {
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
     /// Length of each drive
-    #[arg(long, value_name = "S", default_value_t = 12)]
+    #[arg(long, value_name = "S", default_value_t = 16)]
     seconds: u32,
     /// Training steps timed
     #[arg(long, value_name = "N", default_value_t = 12)]
@@ -218,6 +220,15 @@ fn drive(folder: &Path, seconds: u32, pace: Pace, adapt: bool) -> Result<(), Box
     let mut config = RunConfig::new(bundle(folder), source, folder.join("out"));
     config.device.pace = pace;
     config.device.adapt = adapt;
+    // Pairs from any two frames in a row and few held out: it begins to adapt within seconds, and a step
+    // costs what it costs.
+    config.device.pairing = Some(PairingConfig {
+        min: Span::from_millis(40),
+        max_rotation: f32::MAX,
+        ..PairingConfig::default()
+    });
+    config.device.guard.min_pairs = 4;
+    config.device.hold_out_every = 8;
     let summary = run::run(&config)?;
     if !summary.balances() {
         return Err(format!("frames are not accounted for: {:?}", summary.report).into());

@@ -1,7 +1,7 @@
 //! Faults that cross crates: a bundle damaged on its way to a board, a run damaged on its way to a bundle,
 //! a disk that takes no more. Whatever happens is an error that says so; nothing panics, and nothing is
 //! left half-written. What one crate can meet alone is tested there.
-#![allow(clippy::unwrap_used, clippy::panic, missing_docs)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
