@@ -9,4 +9,5 @@ pub mod export;
 pub mod files;
 pub mod measure;
 pub mod pretrain;
+pub mod quickstart;
 pub mod report;
