@@ -74,7 +74,7 @@ pub enum CliError {
     Json(#[from] serde_json::Error),
     /// The quickstart failed.
     #[error(transparent)]
-    Quickstart(#[from] crate::quickstart::QuickstartError),
+    Quickstart(Box<crate::quickstart::QuickstartError>),
 }
 
 impl From<MeasureError> for CliError {
@@ -86,6 +86,12 @@ impl From<MeasureError> for CliError {
 impl From<ExportError> for CliError {
     fn from(error: ExportError) -> Self {
         Self::Export(Box::new(error))
+    }
+}
+
+impl From<crate::quickstart::QuickstartError> for CliError {
+    fn from(error: crate::quickstart::QuickstartError) -> Self {
+        Self::Quickstart(Box::new(error))
     }
 }
 

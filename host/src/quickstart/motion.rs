@@ -106,7 +106,7 @@ pub(super) fn pretrain_and_pack(
         name: format!("quickstart {name}"),
         train: Selection::Last(2),
         batch: 64,
-        lr: 0.02,
+        lr: 0.03,
         temperature: 0.2,
         weight_decay: 1e-4,
         made_by: MadeBy {
