@@ -44,8 +44,8 @@ fn show(report: &Report, out: &mut dyn Write) -> Result<(), CliError> {
     for comparison in &report.camera.comparisons {
         writeln!(out, "{}", comparison.sentence())?;
     }
-    writeln!(out, "\nIMU: which floor is this? One new robot whose bias drifts")?;
-    writeln!(out, "{}", report.motion.evaluation.accuracy_table())?;
+    writeln!(out, "\nIMU: which floor is this? New robots whose bias drifts")?;
+    writeln!(out, "{}", report.motion.table())?;
     for device in report.camera.devices.iter().chain([&report.motion.device]) {
         writeln!(out, "{}", device.sentence())?;
     }

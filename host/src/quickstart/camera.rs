@@ -30,6 +30,9 @@ pub(super) const SETS: [&str; 4] = ["adapted", "pretrained", "random", "raw pixe
 /// Test frames shown in the embedding map.
 const MAPPED: usize = 600;
 
+/// Accuracy of a representation under a measure, over robots.
+pub(super) type Cell = (String, Measure, Interval);
+
 /// What the camera's part found.
 #[derive(Debug, Serialize)]
 pub struct Camera {
@@ -40,7 +43,7 @@ pub struct Camera {
     /// Each robot's measurements.
     pub evaluations: Vec<Evaluation>,
     /// Accuracy over the robots, by representation and measure.
-    pub accuracy: Vec<(String, Measure, Interval)>,
+    pub accuracy: Vec<Cell>,
     /// Adapted against pretrained, pretrained against random, adapted against random.
     pub comparisons: Vec<Comparison>,
     /// Sample frames as `(caption, width, height, rgb)`; on the page only.
@@ -260,24 +263,18 @@ pub(super) fn split(labelled: &Dataset, test: &Dataset) -> Result<Split, Quickst
 }
 
 /// One robot's mean accuracy over its label draws.
-pub(super) fn mean_accuracy(evaluation: &Evaluation, set: &str, measure: Measure) -> Option<f64> {
+fn mean_accuracy(evaluation: &Evaluation, set: &str, measure: Measure) -> Option<f64> {
     let values = &evaluation.get(set, measure)?.accuracy;
     Some(values.iter().sum::<f64>() / values.len().max(1) as f64).filter(|_| !values.is_empty())
 }
 
 fn summarise(camera: &mut Camera) {
+    camera.accuracy = over_robots(&camera.evaluations, &SETS);
     let Some(first) = camera.evaluations.first() else { return };
     for measure in first.measures() {
-        let over_robots = |set: &str| -> Option<Vec<f64>> {
-            camera.evaluations.iter().map(|e| mean_accuracy(e, set, measure)).collect()
-        };
-        for set in SETS {
-            if let Some(interval) = over_robots(set).and_then(|values| Interval::of(&values)) {
-                camera.accuracy.push((set.into(), measure, interval));
-            }
-        }
         for (better, worse) in [("adapted", "pretrained"), ("pretrained", "random"), ("adapted", "random")] {
-            let pair = over_robots(better).zip(over_robots(worse));
+            let means = |set| means(&camera.evaluations, set, measure);
+            let pair = means(better).zip(means(worse));
             if let Some(difference) = pair.and_then(|(a, b)| Interval::of_differences(&a, &b)) {
                 let (better, worse) = (better.into(), worse.into());
                 camera.comparisons.push(Comparison { better, worse, measure, difference });
@@ -286,18 +283,37 @@ fn summarise(camera: &mut Camera) {
     }
 }
 
+/// Each robot's mean accuracy over its label draws; `None` when one has none.
+fn means(evaluations: &[Evaluation], set: &str, measure: Measure) -> Option<Vec<f64>> {
+    evaluations.iter().map(|e| mean_accuracy(e, set, measure)).collect()
+}
+
+/// Accuracy over robots for each of `sets` under each measure.
+pub(super) fn over_robots(evaluations: &[Evaluation], sets: &[&str]) -> Vec<Cell> {
+    let measures = evaluations.first().map(Evaluation::measures).unwrap_or_default();
+    let cells = measures.iter().flat_map(|&measure| sets.iter().map(move |&set| (set, measure)));
+    let cells = cells.filter_map(|(set, measure)| {
+        let interval = Interval::of(&means(evaluations, set, measure)?)?;
+        Some((set.to_string(), measure, interval))
+    });
+    cells.collect()
+}
+
+/// The cells as a table, a column for each of `sets`.
+pub(super) fn table(cells: &[Cell], sets: &[&str]) -> Table {
+    let title = "Accuracy over robots, % (mean ± 95 % interval)";
+    let mut table = Table::new(title, std::iter::once("").chain(sets.iter().copied()));
+    for row in cells.chunks(sets.len().max(1)) {
+        let measure = row.first().map_or(String::new(), |(_, measure, _)| measure.to_string());
+        table.row(std::iter::once(measure).chain(row.iter().map(|(_, _, interval)| interval.percent())));
+    }
+    table
+}
+
 impl Camera {
     /// Mean accuracy over the robots in per cent, a column for each representation.
     pub fn table(&self) -> Table {
-        let cell =
-            |set: &str, measure: Measure| self.accuracy.iter().find(|(s, m, _)| s == set && *m == measure);
-        let title = "Accuracy over robots, % (mean ± 95 % interval)";
-        let mut table = Table::new(title, std::iter::once("").chain(SETS));
-        for measure in self.measures() {
-            let cells = SETS.map(|set| cell(set, measure).map_or("-".to_string(), |(_, _, i)| i.percent()));
-            table.row(std::iter::once(measure.to_string()).chain(cells));
-        }
-        table
+        table(&self.accuracy, &SETS)
     }
 
     /// The measures, in the order made.

@@ -1,5 +1,5 @@
 //! The IMU's part: pretrain on windows of the same drives, pack, run the device over one stream of a new
-//! robot, and measure by how few labels tell the floors apart.
+//! robot, and measure on several others by how few labels tell the floors apart.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use sedge_models::bundle::{Bundle, MadeBy};
 use sedge_models::selection::Selection;
 use serde::Serialize;
 
-use super::camera::{protocol, rehearse, split};
+use super::camera::{Cell, over_robots, protocol, rehearse, split, table};
 use super::outcome::{Device, Pretrained};
 use super::{Plan, QuickstartError, Say};
 use crate::data::{Dataset, LoadOptions, load};
@@ -21,6 +21,12 @@ use crate::pretrain::{
     ArchitectureSetting, DataSettings, Outcome, PretrainConfig, Pretraining, Progress, RunDirectory,
     Settings, Stop,
 };
+use crate::report::Table;
+
+/// Names of the representations.
+const SETS: [&str; 3] = ["pretrained", "random", "raw windows"];
+/// What changes for the new robots.
+const DRIFT: &str = "bias-drift";
 
 /// What the IMU's part found.
 #[derive(Debug, Serialize)]
@@ -29,8 +35,10 @@ pub struct Motion {
     pub pretrained: Pretrained,
     /// The device on a new robot's stream.
     pub device: Device,
-    /// Floors told apart by few labels.
-    pub evaluation: Evaluation,
+    /// Floors told apart by few labels, for each robot.
+    pub evaluations: Vec<Evaluation>,
+    /// Accuracy over the robots, by representation and measure.
+    pub accuracy: Vec<Cell>,
 }
 
 fn windows() -> LoadOptions {
@@ -60,22 +68,33 @@ pub(super) fn run(plan: &Plan, out: &Path, stop: &Stop, say: Say<'_>) -> Result<
     let (bundle, trained, pretrained) = pretrain_and_pack("imu", config, data, out, stop, say)?;
 
     say("imu: the device adapts on a new robot's stream");
-    // A robot beyond those of the camera, its bias drifting as the light does for them.
-    let drive = |number| plan.new_rooms(plan.robots, number, plan.probe_seconds, "bias-drift");
-    let (device, adapted) = rehearse(&bundle, &drive(1), &plan.device(plan.robots), stop)?;
-    let (labelled, test) = (load(drive(2), &windows())?, load(drive(3), &windows())?);
-    let random = Trained::fresh(&trained.architecture, &trained.input, plan.seed.wrapping_add(1))?;
-    let random = onnx(&random, Form::Folded)?;
-    let mut sets = vec![];
-    for (name, encoder) in [("adapted", &adapted), ("pretrained", &bundle.encoder), ("random", &random)] {
-        let (train, test) =
-            (embed(encoder, &labelled, &trained.input)?, embed(encoder, &test, &trained.input)?);
-        sets.push(FeatureSet { name: name.into(), train, test });
+    let drive = |robot, number| plan.new_rooms(robot, number, plan.probe_seconds, DRIFT);
+    let (device, _) = rehearse(&bundle, &drive(plan.robots, 1), &plan.device(plan.robots), stop)?;
+    let mut evaluations = vec![];
+    for robot in 0..plan.robots {
+        let (labelled, test) = (load(drive(robot, 2), &windows())?, load(drive(robot, 3), &windows())?);
+        let random =
+            Trained::fresh(&trained.architecture, &trained.input, plan.seed.wrapping_add(1 + robot))?;
+        let random = onnx(&random, Form::Folded)?;
+        let mut sets = vec![];
+        for (name, encoder) in SETS.iter().zip([&bundle.encoder, &random]) {
+            let (train, test) =
+                (embed(encoder, &labelled, &trained.input)?, embed(encoder, &test, &trained.input)?);
+            sets.push(FeatureSet { name: (*name).into(), train, test });
+        }
+        let (train, held) = (raw_features(&labelled, &trained.input)?, raw_features(&test, &trained.input)?);
+        sets.push(FeatureSet { name: SETS[2].into(), train, test: held });
+        evaluations.push(protocol(plan, robot).run(&split(&labelled, &test)?, &sets, None, &mut |_| {})?);
     }
-    let (train, held) = (raw_features(&labelled, &trained.input)?, raw_features(&test, &trained.input)?);
-    sets.push(FeatureSet { name: "raw windows".into(), train, test: held });
-    let evaluation = protocol(plan, plan.robots).run(&split(&labelled, &test)?, &sets, None, &mut |_| {})?;
-    Ok(Motion { pretrained, device, evaluation })
+    let accuracy = over_robots(&evaluations, &SETS);
+    Ok(Motion { pretrained, device, evaluations, accuracy })
+}
+
+impl Motion {
+    /// Mean accuracy over the robots in per cent, a column for each representation.
+    pub fn table(&self) -> Table {
+        table(&self.accuracy, &SETS)
+    }
 }
 
 /// Pretrains in `out/NAME` and packs `out/NAME.sedge`.
