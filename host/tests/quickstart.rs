@@ -16,7 +16,7 @@ fn plan() -> Plan {
         camera_epochs: 1,
         imu_epochs: 1,
         robots: 2,
-        stream_seconds: 24,
+        stream_seconds: 30,
         probe_seconds: 40,
         draws: 2,
         ..Plan::new(3)

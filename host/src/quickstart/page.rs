@@ -139,9 +139,13 @@ fn adaptation(report: &Report) -> Result<Section, QuickstartError> {
         title: "Contrastive loss while adapting".into(),
         x_label: "step on the device".into(),
         y_label: "loss".into(),
-        series: series.collect(),
+        series: series.filter(|series| !series.points.is_empty()).collect(),
     };
-    Ok(Section::new("Adapting on the device").table(&table).figure(&chart.draw()?, "Loss of every step"))
+    let section = Section::new("Adapting on the device").table(&table);
+    if chart.series.is_empty() {
+        return Ok(section.text("No device took a step: the streams were too short to gather pairs."));
+    }
+    Ok(section.figure(&chart.draw()?, "Loss of every step"))
 }
 
 fn rooms(report: &Report) -> Result<Section, QuickstartError> {
