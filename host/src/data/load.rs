@@ -12,6 +12,9 @@ use super::{DataError, Dataset, LoadOptions, drives, parquet_images, streams};
 /// Pictures decoded, and held, at a time.
 const IMAGES_AT_ONCE: usize = 256;
 
+/// Recordings of a file begin two to the power of this many nanoseconds apart: almost five hours.
+const RECORDING_BITS: u32 = 44;
+
 /// Loads data into memory.
 ///
 /// | `source` | gives |
@@ -116,6 +119,8 @@ fn load_series(name: &str, path: &Path, options: &LoadOptions) -> Result<Dataset
     let grouped = series.iter().all(|series| series.group.is_some());
     let mut sink = WindowSink::new(name, options);
     for (number, series) in series.iter().enumerate() {
+        // Nanoseconds, as of streams, where the rate is known.
+        let step = series.rate_hz.filter(|rate| *rate > 0.0).map_or(1, |rate| (1e9 / rate) as u64);
         sink.add(&Run {
             name: &series.name,
             channels: series.channels(),
@@ -124,7 +129,7 @@ fn load_series(name: &str, path: &Path, options: &LoadOptions) -> Result<Dataset
             label: series.label,
             group: series.group.filter(|_| grouped).unwrap_or(number as u32),
             // Recordings of one subject follow each other, far enough apart not to be neighbours.
-            order: ((number as u64) << 32, 1),
+            order: ((number as u64) << RECORDING_BITS, step),
         })?;
     }
     sink.finish(class_names)

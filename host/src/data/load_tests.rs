@@ -49,6 +49,8 @@ fn a_csv_series_becomes_windows() {
     let window = data.window(1).unwrap();
     assert_eq!(window[..8], [6.0, 7.0, 8.0, 9.0, 10.0, 11.0, 12.0, 13.0]);
     assert_eq!(data.input_spec(None).rate_hz, 50.0);
+    // Six rows at 50 Hz.
+    assert_eq!(data.order(), [0, 120_000_000, 240_000_000]);
     let in_g = load(&path, &LoadOptions { accel_in_g: true, ..options }).unwrap();
     assert!((in_g.window(1).unwrap()[0] - 6.0 * 9.806_65).abs() < 1e-3);
 }
