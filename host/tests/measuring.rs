@@ -103,6 +103,11 @@ fn an_encoder_measures_the_same_in_its_run_its_bundle_and_its_onnx_file() {
     let (run, bundle, onnx) = (folder.json("run.json"), folder.json("bundle.json"), folder.json("onnx.json"));
     assert_eq!(run["evaluation"], bundle["evaluation"]);
     assert_eq!(run["data"]["window"], 32);
+    let said = folder.done(&format!("evaluate --run walk {how} --supervised-plain --json plain.json"));
+    assert!(said.contains("without augmentation") && !said.contains("not over"), "{said}");
+    let plain = folder.json("plain.json");
+    assert_eq!(accuracies(&run, "encoder"), accuracies(&plain, "encoder"));
+    assert_ne!(accuracies(&run, "supervised"), accuracies(&plain, "supervised"));
     for set in ["encoder", "random", "raw input", "supervised"] {
         assert_eq!(accuracies(&run, set).len(), if set == "supervised" { 6 } else { 7 }, "{set}");
         assert_eq!(accuracies(&onnx, set).is_empty(), set == "supervised", "{set}");

@@ -51,6 +51,9 @@ pub struct Args {
     /// Learning rate of the supervised reference at its highest
     #[arg(long, value_name = "RATE", default_value_t = 2e-3)]
     supervised_lr: f32,
+    /// Train the supervised reference on samples as they are, not augmented as in pretraining
+    #[arg(long)]
+    supervised_plain: bool,
     /// Seed of splits, draws and random weights
     #[arg(long, value_name = "N", default_value_t = 0)]
     seed: u64,
@@ -104,6 +107,7 @@ pub(super) fn run(args: &Args, out: &mut dyn Write) -> Result<(), CliError> {
         protocol,
         supervised_steps: args.supervised_steps,
         supervised_lr: args.supervised_lr,
+        supervised_augmented: !args.supervised_plain,
     };
     let mut shown = Shown::new(args.quiet);
     let assessed = assess(&subject, &sides, &options, &mut |progress| shown.tell(progress));

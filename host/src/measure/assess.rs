@@ -4,6 +4,7 @@ use sedge_models::InputSpec;
 use serde::Serialize;
 
 use super::{MeasureError, Sides, Subject};
+use crate::data::Augment;
 use crate::encoder::{Supervised, embed, raw_features};
 use crate::evaluate::{Evaluation, FeatureSet, Progress, Protocol, Reference};
 
@@ -19,11 +20,18 @@ pub struct AssessOptions {
     pub supervised_steps: usize,
     /// Its learning rate at the highest.
     pub supervised_lr: f32,
+    /// Whether it sees samples augmented as in pretraining, which helps it much, or as they are.
+    pub supervised_augmented: bool,
 }
 
 impl Default for AssessOptions {
     fn default() -> Self {
-        Self { protocol: Protocol::default(), supervised_steps: 300, supervised_lr: 2e-3 }
+        Self {
+            protocol: Protocol::default(),
+            supervised_steps: 300,
+            supervised_lr: 2e-3,
+            supervised_augmented: true,
+        }
     }
 }
 
@@ -52,7 +60,7 @@ pub fn assess(
     let input = subject.input_for(&sides.train);
     sides.train.check_fits(&input)?;
     sides.test.check_fits(&input)?;
-    let mut notes = Vec::new();
+    let mut notes: Vec<String> = unfinished(subject).into_iter().collect();
     if subject.input.is_none() {
         notes.push(
             "The ONNX file does not say how samples are normalised: each channel was, by the mean and \
@@ -74,6 +82,12 @@ pub fn assess(
         }
     };
     Ok(Assessment { input, notes, evaluation })
+}
+
+/// Says so when pretraining is not over: the learning rate has not fallen yet.
+fn unfinished(subject: &Subject) -> Option<String> {
+    let (done, planned) = (subject.epochs?, subject.config.as_ref()?.epochs);
+    (done < planned).then(|| format!("The run is not over: the encoder stands at epoch {done} of {planned}."))
 }
 
 /// The encoder, its random form and the raw input.
@@ -129,9 +143,14 @@ fn supervised<'a>(
         );
         return None;
     };
+    let (views, augment) = if options.supervised_augmented {
+        ("augmented as in pretraining", config.augment.clone().into())
+    } else {
+        ("without augmentation", Augment::none_for(subject.modality()))
+    };
     notes.push(format!(
         "The supervised reference is the same architecture from scratch, {steps} steps of 64 views, \
-         augmented as in pretraining, AdamW with a learning rate of {}.",
+         {views}, AdamW with a learning rate of {}.",
         options.supervised_lr
     ));
     Some(Supervised {
@@ -139,7 +158,7 @@ fn supervised<'a>(
         input,
         train: &sides.train,
         test: &sides.test,
-        augment: config.augment.clone().into(),
+        augment,
         classes: sides.split.classes().len(),
         steps,
         lr: options.supervised_lr,

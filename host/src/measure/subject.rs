@@ -31,6 +31,8 @@ pub struct Subject {
     pub input: Option<InputSpec>,
     /// How it was pretrained, where that is known.
     pub config: Option<PretrainConfig>,
+    /// Epochs that it was pretrained, where that is known; a run may not be over.
+    pub epochs: Option<u32>,
 }
 
 /// An encoder that has learned nothing.
@@ -49,10 +51,10 @@ impl Subject {
     /// # Errors
     /// When the run cannot be read or its weights do not fit its architecture.
     pub fn of_run(path: &Path) -> Result<Self, MeasureError> {
-        let Pretrained { config, encoder, .. } = Pretrained::read(path)?;
+        let Pretrained { config, header, encoder } = Pretrained::read(path)?;
         let onnx = onnx(&encoder, Form::Folded)?;
-        let input = encoder.input;
-        Ok(Self { onnx, shape: input.shape.clone(), input: Some(input), config: Some(config) })
+        let (input, epochs) = (encoder.input, Some(header.position.epoch));
+        Ok(Self { onnx, shape: input.shape.clone(), input: Some(input), config: Some(config), epochs })
     }
 
     /// The encoder of a bundle file.
@@ -64,8 +66,8 @@ impl Subject {
         let Bundle { manifest, encoder, .. } = Bundle::read(path)?;
         let config = PretrainConfig::from_toml(&manifest.made_by.config, path);
         let config = config.inspect_err(|why| tracing::info!("how it was made is not known: {why}")).ok();
-        let input = manifest.input;
-        Ok(Self { onnx: encoder, shape: input.shape.clone(), input: Some(input), config })
+        let (input, epochs) = (manifest.input, Some(manifest.made_by.epochs));
+        Ok(Self { onnx: encoder, shape: input.shape.clone(), input: Some(input), config, epochs })
     }
 
     /// An ONNX encoder: one float input `[batch, 3, height, width]` or `[batch, channels, rows]`.
@@ -81,7 +83,7 @@ impl Subject {
         parse(&onnx).map_err(|source| MeasureError::Onnx { path: path.into(), source })?;
         let shape = Encoder::new(&onnx, 1).map_err(EncoderError::from)?.sample_shape().to_vec();
         match shape.as_slice() {
-            [3, _, _] | [_, _] => Ok(Self { onnx, shape, input: None, config: None }),
+            [3, _, _] | [_, _] => Ok(Self { onnx, shape, input: None, config: None, epochs: None }),
             _ => Err(MeasureError::Input { path: path.into(), shape }),
         }
     }
