@@ -13,6 +13,7 @@ use tract_onnx::tract_core::ops::binary::TypedBinOp;
 use tract_onnx::tract_core::ops::change_axes::AxisOp;
 use tract_onnx::tract_core::ops::einsum::EinSum;
 use tract_onnx::tract_core::ops::element_wise::ElementWiseOp;
+use tract_onnx::tract_core::ops::logic::{Iff, comp_lte};
 use tract_onnx::tract_core::ops::math;
 use tract_onnx::tract_core::ops::nn::{Reduce, Reducer};
 
@@ -241,5 +242,56 @@ impl Graph {
     pub(crate) fn fit_axis(&mut self, a: OutletId, axis: usize, extent: usize) -> TractResult<OutletId> {
         let now = self.shape(a)?[axis];
         if now > extent { self.slice(a, axis, 0, extent) } else { self.pad_axis(a, axis, 0, extent - now) }
+    }
+
+    /// All values of `a` in one axis.
+    pub(crate) fn flat(&mut self, a: OutletId) -> TractResult<OutletId> {
+        let values: usize = self.shape(a)?.iter().product();
+        if self.rank(a)? == 0 { self.node(AxisOp::Add(0), &[a]) } else { self.reshape(a, &[values]) }
+    }
+
+    /// Undoes [`Graph::flat`] of a value of `shape`.
+    pub(crate) fn unflat(&mut self, a: OutletId, shape: &[usize]) -> TractResult<OutletId> {
+        if shape.is_empty() { self.node(AxisOp::Rm(0), &[a]) } else { self.reshape(a, shape) }
+    }
+
+    /// Whether `a <= b`, value by value.
+    pub(crate) fn at_most(&mut self, a: OutletId, b: OutletId) -> TractResult<OutletId> {
+        self.binary(TypedBinOp(comp_lte(), None), a, b)
+    }
+
+    /// `yes` where `condition` holds, `no` elsewhere. Unlike a product with zero it lets no NaN through.
+    pub(crate) fn choose(
+        &mut self,
+        condition: OutletId,
+        yes: OutletId,
+        no: OutletId,
+    ) -> TractResult<OutletId> {
+        self.node(Iff, &[condition, yes, no])
+    }
+
+    /// Copies what computes `roots`, with the keys of `replaced` (source nodes) exchanged for their
+    /// values; gives the copies. Nodes that depend on no exchanged value are shared, not copied.
+    pub(crate) fn stamp(
+        &mut self,
+        roots: &[OutletId],
+        replaced: &HashMap<OutletId, OutletId>,
+    ) -> TractResult<Vec<OutletId>> {
+        self.model.select_output_outlets(roots)?;
+        let mut copies = replaced.clone();
+        for id in self.model.eval_order()? {
+            let node = self.model.node(id);
+            if !node.inputs.iter().any(|input| copies.contains_key(input)) {
+                continue;
+            }
+            let inputs: Vec<OutletId> =
+                node.inputs.iter().map(|input| *copies.get(input).unwrap_or(input)).collect();
+            let op = node.op.clone();
+            self.count += 1;
+            let name = format!("{}.{}.{}", self.scope, self.count, op.name());
+            let outputs = self.model.wire_node(name, op, &inputs)?;
+            copies.extend(outputs.iter().enumerate().map(|(slot, &o)| (OutletId::new(id, slot), o)));
+        }
+        Ok(roots.iter().map(|root| *copies.get(root).unwrap_or(root)).collect())
     }
 }

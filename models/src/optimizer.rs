@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use tract_onnx::prelude::*;
 use tract_onnx::tract_core::ops::math;
 
+use crate::compile::Setting;
 use crate::graph::Graph;
 
 /// Which rule, with the constants that are fixed in the graph.
@@ -30,11 +31,22 @@ pub enum Optimizer {
         /// Added to the denominator.
         epsilon: f32,
     },
+    /// SGD with momentum whose rate for each matrix or kernel is scaled by
+    /// `trust * |w| / (|g| + decay * |w|)` (LARS; You et al. 2017, equation 6), for large batches.
+    /// Biases and norms (tensors of one axis) move by plain SGD.
+    Lars {
+        /// Momentum, zero to below one.
+        momentum: f32,
+        /// Share of a weight's norm that one step of rate one may move it by; 0.001 in the paper.
+        trust: f32,
+    },
 }
 
 impl Optimizer {
     /// SGD with momentum 0.9.
     pub const SGD: Self = Self::Sgd { momentum: 0.9 };
+    /// LARS with the constants of the paper.
+    pub const LARS: Self = Self::Lars { momentum: 0.9, trust: 1e-3 };
     /// AdamW with the constants everybody uses.
     pub const ADAMW: Self = Self::AdamW { beta1: 0.9, beta2: 0.999, epsilon: 1e-8 };
 
@@ -43,6 +55,24 @@ impl Optimizer {
         match self {
             Self::Sgd { .. } => "sgd",
             Self::AdamW { .. } => "adamw",
+            Self::Lars { .. } => "lars",
+        }
+    }
+
+    /// Whether the constants lie where they make sense.
+    pub(crate) fn check(&self) -> Result<(), Setting> {
+        match *self {
+            Self::Sgd { momentum } => Setting::below_one("momentum", momentum),
+            Self::AdamW { beta1, beta2, epsilon } => {
+                // One minus a beta is divided by.
+                Setting::below_one("beta1", beta1)?;
+                Setting::below_one("beta2", beta2)?;
+                Setting::positive("epsilon", epsilon)
+            }
+            Self::Lars { momentum, trust } => {
+                Setting::below_one("momentum", momentum)?;
+                Setting::positive("trust", trust)
+            }
         }
     }
 }
@@ -51,6 +81,7 @@ impl Optimizer {
 pub(crate) struct Memory {
     pub(crate) name: String,
     pub(crate) shape: Vec<usize>,
+    pub(crate) now: OutletId,
     pub(crate) next: OutletId,
 }
 
@@ -70,7 +101,8 @@ pub(crate) fn wire(
     graph.enter("optimizer");
     let mut scalars = Scalars::new(graph)?;
     match *optimizer {
-        Optimizer::Sgd { momentum } => sgd(graph, &mut scalars, parameters, momentum),
+        Optimizer::Sgd { momentum } => sgd(graph, &mut scalars, parameters, momentum, None),
+        Optimizer::Lars { momentum, trust } => sgd(graph, &mut scalars, parameters, momentum, Some(trust)),
         Optimizer::AdamW { beta1, beta2, epsilon } => {
             adamw(graph, &mut scalars, parameters, [beta1, beta2], epsilon)
         }
@@ -112,6 +144,7 @@ fn sgd(
     scalars: &mut Scalars,
     parameters: &[(String, OutletId, OutletId)],
     momentum: f32,
+    trust: Option<f32>,
 ) -> TractResult<Moved> {
     let mut moved = Moved { weights: vec![], memory: vec![] };
     for (name, weight, gradient) in parameters {
@@ -121,7 +154,10 @@ fn sgd(
         if rank > 1 {
             let decay = scalars.at(graph, scalars.decay, rank)?;
             let pull = graph.mul(*weight, decay)?;
-            gradient = graph.add(gradient, pull)?;
+            gradient = match trust {
+                Some(trust) => trusted(graph, scalars, trust, *weight, gradient, pull)?,
+                None => graph.add(gradient, pull)?,
+            };
         }
         let (memory_name, velocity) = memory(graph, name, "momentum", &shape)?;
         let kept = graph.scale(velocity, momentum)?;
@@ -129,9 +165,40 @@ fn sgd(
         let lr = scalars.at(graph, scalars.lr, rank)?;
         let change = graph.mul(next, lr)?;
         moved.weights.push(graph.sub(*weight, change)?);
-        moved.memory.push(Memory { name: memory_name, shape, next });
+        moved.memory.push(Memory { name: memory_name, shape, now: velocity, next });
     }
     Ok(moved)
+}
+
+/// Keeps the quotient of norms finite where a gradient is zero.
+const LARS_EPSILON: f32 = 1e-9;
+
+/// `trust * |w| / (|g| + decay * |w|) * (g + pull)`.
+fn trusted(
+    graph: &mut Graph,
+    scalars: &mut Scalars,
+    trust: f32,
+    weight: OutletId,
+    gradient: OutletId,
+    pull: OutletId,
+) -> TractResult<OutletId> {
+    let rank = graph.rank(weight)?;
+    let norm = |graph: &mut Graph, value: OutletId| {
+        let flat = graph.flat(value)?;
+        let square = graph.mul(flat, flat)?;
+        let sum = graph.sum(square, &[0])?;
+        let norm = graph.element(math::sqrt(), sum)?;
+        graph.lift_rank(norm, rank)
+    };
+    let (weight, slope) = (norm(graph, weight)?, norm(graph, gradient)?);
+    let decay = scalars.at(graph, scalars.decay, rank)?;
+    let decayed = graph.mul(weight, decay)?;
+    let total = graph.add(slope, decayed)?;
+    let total = graph.offset(total, LARS_EPSILON)?;
+    let ratio = graph.div(weight, total)?;
+    let ratio = graph.scale(ratio, trust)?;
+    let pulled = graph.add(gradient, pull)?;
+    graph.mul(pulled, ratio)
 }
 
 fn adamw(
@@ -141,8 +208,8 @@ fn adamw(
     betas: [f32; 2],
     epsilon: f32,
 ) -> TractResult<Moved> {
-    let step = graph.source("adamw/step", &[])?;
-    let step = graph.offset(step, 1.0)?;
+    let step_now = graph.source("adamw/step", &[])?;
+    let step = graph.offset(step_now, 1.0)?;
     // beta^t as exp(t ln beta); one minus it corrects the bias of a mean that began at zero.
     let correction = |graph: &mut Graph, beta: f32| {
         let exponent = graph.scale(step, beta.ln())?;
@@ -163,6 +230,7 @@ fn adamw(
         let rank = shape.len();
         let (mean_name, mean) = memory(graph, name, "mean", &shape)?;
         let (square_name, square) = memory(graph, name, "square", &shape)?;
+        let (mean_now, square_now) = (mean, square);
         let mean = blend(graph, mean, *gradient, betas[0])?;
         let gradient_square = graph.mul(*gradient, *gradient)?;
         let square = blend(graph, square, gradient_square, betas[1])?;
@@ -180,10 +248,10 @@ fn adamw(
             kept = graph.mul(kept, keep)?;
         }
         moved.weights.push(graph.sub(kept, change)?);
-        moved.memory.push(Memory { name: mean_name, shape: shape.clone(), next: mean });
-        moved.memory.push(Memory { name: square_name, shape, next: square });
+        moved.memory.push(Memory { name: mean_name, shape: shape.clone(), now: mean_now, next: mean });
+        moved.memory.push(Memory { name: square_name, shape, now: square_now, next: square });
     }
-    moved.memory.push(Memory { name: "adamw/step".into(), shape: vec![], next: step });
+    moved.memory.push(Memory { name: "adamw/step".into(), shape: vec![], now: step_now, next: step });
     Ok(moved)
 }
 

@@ -18,10 +18,14 @@ pub fn next_name(state: &str) -> String {
 pub enum StateRole {
     /// A trained weight.
     Parameter,
-    /// What the optimiser remembers of a weight; starts at zero.
+    /// What the optimiser remembers of a weight, sums of micro-batches included; starts at zero.
     Optimizer,
     /// A batch norm's running mean or variance.
     Statistic,
+    /// A slowly following copy of a weight: that of `<weight>` is `<weight>/teacher`.
+    Teacher,
+    /// Keys of earlier batches that serve as negatives.
+    Queue,
 }
 
 /// One tensor that the step carries from call to call.
@@ -50,19 +54,24 @@ pub struct InputTensor {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct StepSpec {
-    /// The objective by name (`nt-xent`, `cross-entropy`).
+    /// The objective by name (`nt-xent`, `byol`, `cross-entropy`, ...).
     pub objective: String,
-    /// The optimiser by name (`sgd`, `adamw`).
+    /// The optimiser by name (`sgd`, `adamw`, `lars`).
     pub optimizer: String,
-    /// Rows of the first batch input. For NT-Xent rows `i` and `i + batch / 2` are a positive pair.
+    /// Rows of the first batch input. Where views are compared, rows `i` and `i + batch / 2` are two
+    /// views of one sample.
     pub batch: usize,
-    /// Batch inputs: `views` `[batch, ...sample]`, and for cross-entropy `targets` `[batch, classes]`.
+    /// Batch inputs: `views` `[batch, ...sample]`; for cross-entropy `targets` `[batch, classes]`; for
+    /// masked reconstruction `targets` and `mask`, shaped like the views.
     pub inputs: Vec<InputTensor>,
-    /// Scalar inputs and their defaults: `lr`, `temperature`, `weight_decay`.
+    /// Scalar inputs and their defaults: `lr`, `weight_decay`, and what the recipe asked for of
+    /// `temperature`, `ema`, `reference_weight` and `clip_norm`.
     pub scalars: Vec<(String, f32)>,
     /// Carried state, parameters first.
     pub state: Vec<StateSpec>,
-    /// Scalar outputs that are not state; the first is `loss`.
+    /// Scalar outputs that are not state; the first is `loss`. `skipped` is one when something was not
+    /// finite and the state therefore stayed; `applied` is one when a step that sums micro-batches
+    /// moved the weights.
     pub metrics: Vec<String>,
 }
 

@@ -127,18 +127,16 @@ fn compiled(selection: Selection, optimizer: Optimizer, lr: f32) -> TrainingStep
         _ => (Form::Folded, fold(&weights).unwrap()),
     };
     let names = weights.keys().filter(|k| !k.contains("running"));
+    let encoder = architecture.graph(form, Batch::Fixed(BATCH), &IMAGE, &weights).unwrap();
+    let trained = selection.pick(&architecture.stages(), names);
+    let head = ProjectionHead { hidden: architecture.embedding_dim(), out: 32 };
     compile(Recipe {
-        encoder: architecture.graph(form, Batch::Fixed(BATCH), &IMAGE, &weights).unwrap(),
-        trained: selection.pick(&architecture.stages(), names),
         statistics: weights.clone(),
-        objective: Objective::NtXent {
-            head: ProjectionHead { hidden: architecture.embedding_dim(), out: 32 },
-            temperature: 0.2,
-        },
         optimizer,
         lr,
         weight_decay: 1e-2,
         seed: 3,
+        ..Recipe::new(encoder, trained, Objective::NtXent { head, temperature: 0.2 })
     })
     .unwrap()
 }
@@ -158,7 +156,7 @@ impl<'s> Outcome<'s> {
         let (found, expected) = match state.role {
             // A weight moves by little: its movement is compared, not its place.
             StateRole::Parameter => (after - before, expected - before),
-            StateRole::Optimizer | StateRole::Statistic => (after.clone(), expected),
+            _ => (after.clone(), expected),
         };
         let memory = state.name.rsplit_once('/').map(|(_, kind)| kind);
         Self { name: &state.name, kind: (state.role, memory), found, expected }

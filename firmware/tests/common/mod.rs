@@ -52,15 +52,12 @@ fn make(architecture: &Architecture, input: InputSpec, trained: Selection) -> Bu
     let weights: Tensors = fold(&architecture.initial_weights(&sample, 5).unwrap()).unwrap();
     let graph = |batch| architecture.graph(Form::Folded, batch, &sample, &weights).unwrap();
     let encoder = graph(Batch::Symbolic).encode_to_vec();
+    let trained = trained.pick(&architecture.stages(), weights.keys());
+    let objective = Objective::NtXent { head: ProjectionHead { hidden: 12, out: 8 }, temperature: 0.2 };
     let step = compile(Recipe {
-        encoder: graph(Batch::Fixed(BATCH)),
-        trained: trained.pick(&architecture.stages(), weights.keys()),
-        statistics: Tensors::new(),
-        objective: Objective::NtXent { head: ProjectionHead { hidden: 12, out: 8 }, temperature: 0.2 },
-        optimizer: Optimizer::SGD,
         lr: 0.005,
-        weight_decay: 0.0,
         seed: 3,
+        ..Recipe::new(graph(Batch::Fixed(BATCH)), trained, objective)
     })
     .unwrap();
     let reference = reference(&encoder, &input);

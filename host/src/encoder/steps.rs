@@ -98,14 +98,12 @@ fn full_step(
     let graph = architecture.graph(Form::Training, Batch::Fixed(batch), &input.shape, weights)?;
     let trained = trainable(architecture, weights, Selection::All);
     Ok(compile(Recipe {
-        encoder: graph,
-        trained,
         statistics: weights.clone(),
-        objective,
         optimizer,
         lr,
         weight_decay,
         seed,
+        ..Recipe::new(graph, trained, objective)
     })?)
 }
 
@@ -125,16 +123,10 @@ pub fn board_step(
     let Trained { architecture, input, weights } = encoder;
     let folded = fold(weights)?;
     let graph = architecture.graph(Form::Folded, Batch::Fixed(batch), &input.shape, &folded)?;
-    let mut step = compile(Recipe {
-        encoder: graph,
-        trained: trainable(architecture, &folded, selection),
-        statistics: Tensors::new(),
-        objective: Objective::NtXent { head: head(architecture), temperature },
-        optimizer: Optimizer::SGD,
-        lr,
-        weight_decay,
-        seed,
-    })?;
+    let trained = trainable(architecture, &folded, selection);
+    let objective = Objective::NtXent { head: head(architecture), temperature };
+    let mut step =
+        compile(Recipe { lr, weight_decay, seed, ..Recipe::new(graph, trained, objective) })?;
     for (name, value) in &mut step.initial {
         if let Some(known) = weights.get(name).filter(|known| known.shape() == value.shape()) {
             value.clone_from(known);

@@ -2,6 +2,7 @@
 //! copied but the batch.
 
 use ndarray::ArrayViewD;
+use sedge_models::compile::SKIPPED;
 use sedge_models::{StepSpec, Tensors, TrainingStep};
 use tract_onnx::prelude::*;
 
@@ -9,6 +10,8 @@ use crate::graph::{Graph, Result, finite, floats, value};
 use crate::{Engine, EngineError, Metrics};
 
 const WHAT: &str = "training step";
+/// What is not finite when a step's guard held its state back and every metric is finite.
+const NEXT_STATE: &str = "the next state";
 
 /// Where an input of the graph comes from.
 #[derive(Clone, Copy, Debug)]
@@ -143,6 +146,10 @@ impl Engine for TractStep {
                 return Err(EngineError::NotFinite { name: name.clone() });
             }
             metrics.insert(name.clone(), value);
+        }
+        // A step of ours guards itself; one from elsewhere may not, so the state is looked at as well.
+        if metrics.remove(SKIPPED).is_some_and(|skipped| skipped != 0.0) {
+            return Err(EngineError::NotFinite { name: NEXT_STATE.into() });
         }
         let next = &outputs[self.spec.metrics.len()..];
         for (state, output) in self.spec.state.iter().zip(next) {

@@ -9,7 +9,6 @@ use sedge_models::architecture::{Architecture, Conv1d, Form, fold};
 use sedge_models::compile::{Recipe, VIEWS, compile};
 use sedge_models::objective::{Objective, ProjectionHead};
 use sedge_models::onnx::build::{Batch, GraphBuilder};
-use sedge_models::optimizer::Optimizer;
 use sedge_models::selection::Selection;
 use sedge_models::{StateRole, Tensors, TrainingStep};
 
@@ -28,15 +27,14 @@ fn onnx(batch: Batch) -> Vec<u8> {
 fn training_step() -> TrainingStep {
     let weights = architecture().initial_weights(&SAMPLE, 1).unwrap();
     let names = weights.keys().filter(|name| !name.contains("running"));
+    let trained = Selection::All.pick(&architecture().stages(), names);
+    let encoder = architecture().graph(Form::Training, Batch::Fixed(ROWS), &SAMPLE, &weights).unwrap();
+    let objective = Objective::NtXent { head: ProjectionHead { hidden: 8, out: 4 }, temperature: 0.2 };
     compile(Recipe {
-        encoder: architecture().graph(Form::Training, Batch::Fixed(ROWS), &SAMPLE, &weights).unwrap(),
-        trained: Selection::All.pick(&architecture().stages(), names),
-        statistics: weights.clone(),
-        objective: Objective::NtXent { head: ProjectionHead { hidden: 8, out: 4 }, temperature: 0.2 },
-        optimizer: Optimizer::SGD,
+        statistics: weights,
         lr: 0.1,
-        weight_decay: 0.0,
         seed: 1,
+        ..Recipe::new(encoder, trained, objective)
     })
     .unwrap()
 }

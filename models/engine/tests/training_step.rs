@@ -43,14 +43,11 @@ fn check(name: &str, architecture: &Architecture, objective: Objective, optimize
     let trained =
         Selection::All.pick(&architecture.stages(), weights.keys().filter(|k| !k.contains("running")));
     let step = compile(Recipe {
-        encoder,
-        trained,
         statistics: weights.clone(),
-        objective: objective.clone(),
         optimizer,
         lr: golden["lr"][[0]],
         weight_decay: golden["weight_decay"][[0]],
-        seed: 5,
+        ..Recipe::new(encoder, trained, objective.clone())
     })
     .unwrap();
     let mut engine = TractStep::new(&step).unwrap();

@@ -3,11 +3,11 @@
 
 use rand_chacha::ChaCha8Rng;
 use tract_onnx::prelude::*;
-use tract_onnx::tract_core::internal::*;
 use tract_onnx::tract_core::ops::math;
 
 use super::Wired;
 use super::head::Trained;
+use super::rows::mean_rows;
 use crate::graph::Graph;
 use crate::step::InputTensor;
 
@@ -17,7 +17,6 @@ pub(super) fn wire(
     classes: usize,
     rng: &mut ChaCha8Rng,
 ) -> TractResult<Wired> {
-    ensure!(classes >= 2, "cross entropy wants at least two classes, not {classes}");
     let mut trained = Trained::default();
     let logits = trained.linear(graph, "classifier", embedding, classes, rng)?;
     let rows = graph.shape(logits)?[0];
@@ -34,14 +33,7 @@ pub(super) fn wire(
     let chosen = graph.mul(shifted, targets)?;
     let chosen = graph.sum(chosen, &[1])?;
     let each = graph.sub(log_total, chosen)?;
-    let sum = graph.sum(each, &[0])?;
-    let loss = graph.scale(sum, 1.0 / rows as f32)?;
-    Ok(Wired {
-        loss,
-        weights: trained.weights,
-        initial: trained.initial,
-        inputs: vec![InputTensor { name: "targets".into(), shape: vec![rows, classes] }],
-        scalars: vec![],
-        metrics: vec![],
-    })
+    let loss = mean_rows(graph, each)?;
+    let inputs = vec![InputTensor { name: "targets".into(), shape: vec![rows, classes] }];
+    Ok(Wired { inputs, ..Wired::new(loss, trained) })
 }

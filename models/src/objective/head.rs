@@ -22,9 +22,9 @@ pub struct ProjectionHead {
 
 /// Trained weights as they are wired.
 #[derive(Default)]
-pub(super) struct Trained {
-    pub(super) weights: Vec<(String, OutletId)>,
-    pub(super) initial: Tensors,
+pub(crate) struct Trained {
+    pub(crate) weights: Vec<(String, OutletId)>,
+    pub(crate) initial: Tensors,
 }
 
 impl Trained {
@@ -43,6 +43,21 @@ impl Trained {
         let product = graph.einsum("ni,oi->no", x, weight)?;
         let row = graph.lift_rank(bias, 2)?;
         graph.add(product, row)
+    }
+
+    /// Two linear layers `<name>.0` and `<name>.2`, widths `[hidden, out]`, with a rectifier between.
+    pub(super) fn layers(
+        &mut self,
+        graph: &mut Graph,
+        name: &str,
+        x: OutletId,
+        [hidden, out]: [usize; 2],
+        rng: &mut ChaCha8Rng,
+    ) -> TractResult<OutletId> {
+        let hidden = self.linear(graph, &format!("{name}.0"), x, hidden, rng)?;
+        let zero = graph.scalar(0.0, 2)?;
+        let active = graph.binary(math::max(), hidden, zero)?;
+        self.linear(graph, &format!("{name}.2"), active, out, rng)
     }
 
     fn weight(
@@ -68,9 +83,6 @@ impl ProjectionHead {
         embedding: OutletId,
         rng: &mut ChaCha8Rng,
     ) -> TractResult<OutletId> {
-        let hidden = trained.linear(graph, "head.0", embedding, self.hidden, rng)?;
-        let zero = graph.scalar(0.0, 2)?;
-        let active = graph.binary(math::max(), hidden, zero)?;
-        trained.linear(graph, "head.2", active, self.out, rng)
+        trained.layers(graph, "head", embedding, [self.hidden, self.out], rng)
     }
 }

@@ -1,23 +1,39 @@
 //! What an encoder is trained for: each objective wires, onto an encoder's embedding, a scalar loss
-//! and what else it needs (a projection head, targets), and says what it asks of a batch.
+//! and what else it needs (heads, a teacher, a queue, targets), and says what it asks of a batch.
+//!
+//! Where two views of a sample are compared, rows `i` and `i + batch / 2` are the two.
 
+mod barlow_twins;
+mod byol;
 mod cross_entropy;
 mod head;
+mod masked_reconstruction;
+mod moco;
 mod nt_xent;
+mod rows;
+mod simsiam;
+mod vicreg;
 
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 use tract_onnx::prelude::*;
 
 pub use head::ProjectionHead;
+pub(crate) use rows::half_squared_distance;
 
+use crate::compile::{Carried, Setting, Teacher};
 use crate::graph::Graph;
 use crate::step::InputTensor;
 use crate::tensors::Tensors;
+pub(crate) use head::Trained;
+
+/// Widest layer of a head, and longest queue: what is larger is a slip, and would ask for gigabytes.
+pub const MAX_WIDTH: usize = 1 << 16;
 
 /// What to train for.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "kebab-case")]
+#[non_exhaustive]
 pub enum Objective {
     /// Contrast two views of each sample against all others (SimCLR; Chen et al. 2020).
     NtXent {
@@ -26,11 +42,79 @@ pub enum Objective {
         /// Default of the `temperature` input.
         temperature: f32,
     },
+    /// Contrast two views against keys of earlier batches, which a slowly following encoder made and a
+    /// queue keeps (MoCo; He et al. 2020, Chen et al. 2020b).
+    Moco {
+        /// The head between embedding and loss, dropped after training.
+        head: ProjectionHead,
+        /// Default of the `temperature` input; 0.2 in the paper.
+        temperature: f32,
+        /// Keys kept, at least the batch (times the micro-batches); 65536 in the paper.
+        queue: usize,
+        /// Default of the `ema` input, how much of the teacher stays at a step; 0.999 in the paper.
+        ema: f32,
+    },
+    /// Draw two views together while every feature keeps its variance and features stay uncorrelated
+    /// (Bardes et al. 2022).
+    #[serde(rename = "vicreg")]
+    VicReg {
+        /// The head between embedding and loss, dropped after training.
+        head: ProjectionHead,
+        /// Weight of the distance between views; 25 in the paper.
+        invariance: f32,
+        /// Weight of the hinge on each feature's deviation; 25 in the paper.
+        variance: f32,
+        /// Weight of the covariances; 1 in the paper.
+        covariance: f32,
+    },
+    /// Make the correlations between two views' features the identity (Zbontar et al. 2021).
+    BarlowTwins {
+        /// The head between embedding and loss, dropped after training.
+        head: ProjectionHead,
+        /// Weight of the correlations between different features; 0.005 in the paper.
+        redundancy: f32,
+    },
+    /// Predict one view's projection from the other's, which gets no gradient (Chen & He 2021).
+    #[serde(rename = "simsiam")]
+    SimSiam {
+        /// The head between embedding and loss, dropped after training.
+        head: ProjectionHead,
+        /// Width of the predictor's hidden layer; a quarter of the head's output in the paper.
+        predictor: usize,
+    },
+    /// Predict the projection that a slowly following teacher gives the other view (Grill et al. 2020).
+    Byol {
+        /// The head between embedding and loss, dropped after training.
+        head: ProjectionHead,
+        /// Width of the predictor's hidden layer.
+        predictor: usize,
+        /// Default of the `ema` input, how much of the teacher stays at a step; 0.996 in the paper.
+        ema: f32,
+    },
+    /// Reconstruct what was masked out of a sample (He et al. 2022; Xie et al. 2022).
+    MaskedReconstruction {
+        /// Width of the decoder's hidden layer; a single linear layer without.
+        decoder: Option<usize>,
+    },
     /// Predict labels by a linear layer, for the supervised reference.
     CrossEntropy {
         /// Number of classes; `targets` is `[batch, classes]`, each row summing to one.
         classes: usize,
     },
+}
+
+/// What an objective is wired onto.
+pub(crate) struct Student<'a> {
+    /// `[batch, dim]`.
+    pub(crate) embedding: OutletId,
+    /// Shape of the views.
+    pub(crate) views: &'a [usize],
+    /// The encoder's trained weights.
+    pub(crate) weights: &'a [(String, OutletId)],
+    /// Their initial values.
+    pub(crate) initial: &'a Tensors,
+    /// How many micro-batches make a batch.
+    pub(crate) accumulate: usize,
 }
 
 /// What an objective wired.
@@ -45,28 +129,134 @@ pub(crate) struct Wired {
     pub(crate) scalars: Vec<(String, f32)>,
     /// Scalar outputs beside the loss.
     pub(crate) metrics: Vec<(String, OutletId)>,
+    /// A copy of the weights that follows them.
+    pub(crate) teacher: Option<Teacher>,
+    /// Other state.
+    pub(crate) carried: Vec<Carried>,
+}
+
+impl Wired {
+    fn new(loss: OutletId, trained: Trained) -> Self {
+        Self {
+            loss,
+            weights: trained.weights,
+            initial: trained.initial,
+            inputs: vec![],
+            scalars: vec![],
+            metrics: vec![],
+            teacher: None,
+            carried: vec![],
+        }
+    }
 }
 
 impl Objective {
+    /// VICReg with the weights of the paper.
+    pub fn vicreg(head: ProjectionHead) -> Self {
+        Self::VicReg { head, invariance: 25.0, variance: 25.0, covariance: 1.0 }
+    }
+
+    /// Barlow Twins with the weight of the paper.
+    pub fn barlow_twins(head: ProjectionHead) -> Self {
+        Self::BarlowTwins { head, redundancy: 0.005 }
+    }
+
     /// The name stored in a step's specification.
     pub fn name(&self) -> &'static str {
         match self {
             Self::NtXent { .. } => "nt-xent",
+            Self::Moco { .. } => "moco",
+            Self::VicReg { .. } => "vicreg",
+            Self::BarlowTwins { .. } => "barlow-twins",
+            Self::SimSiam { .. } => "simsiam",
+            Self::Byol { .. } => "byol",
+            Self::MaskedReconstruction { .. } => "masked-reconstruction",
             Self::CrossEntropy { .. } => "cross-entropy",
         }
     }
 
-    /// Wires the loss of `embedding` `[batch, dim]`.
+    /// Why the loss of a batch is not the mean of its micro-batches' losses, where it is not.
+    pub(crate) fn couples_samples(&self) -> Option<&'static str> {
+        match self {
+            Self::NtXent { .. } => Some("every sample of the batch is a negative of every other"),
+            Self::VicReg { .. } => Some("variances and covariances are taken over the whole batch"),
+            Self::BarlowTwins { .. } => Some("correlations are taken over the whole batch"),
+            _ => None,
+        }
+    }
+
+    /// Whether the numbers lie where they make sense. Runs before anything is reserved by them.
+    pub(crate) fn check(&self) -> Result<(), Setting> {
+        let width = |setting: &str, value: usize| Setting::range(setting, value, 1, MAX_WIDTH);
+        let head = |head: &ProjectionHead| {
+            width("head.hidden", head.hidden)?;
+            width("head.out", head.out)
+        };
+        match self {
+            Self::NtXent { head: h, temperature } => {
+                head(h)?;
+                Setting::positive("temperature", *temperature)
+            }
+            Self::Moco { head: h, temperature, queue, ema } => {
+                head(h)?;
+                width("queue", *queue)?;
+                Setting::positive("temperature", *temperature)?;
+                Setting::fraction("ema", *ema)
+            }
+            Self::VicReg { head: h, invariance, variance, covariance } => {
+                head(h)?;
+                Setting::not_negative("invariance", *invariance)?;
+                Setting::not_negative("variance", *variance)?;
+                Setting::not_negative("covariance", *covariance)
+            }
+            Self::BarlowTwins { head: h, redundancy } => {
+                head(h)?;
+                Setting::not_negative("redundancy", *redundancy)
+            }
+            Self::SimSiam { head: h, predictor } => {
+                head(h)?;
+                width("predictor", *predictor)
+            }
+            Self::Byol { head: h, predictor, ema } => {
+                head(h)?;
+                width("predictor", *predictor)?;
+                Setting::fraction("ema", *ema)
+            }
+            Self::MaskedReconstruction { decoder } => width("decoder", decoder.unwrap_or(1)),
+            Self::CrossEntropy { classes } => Setting::range("classes", *classes, 2, MAX_WIDTH),
+        }
+    }
+
+    /// Wires the loss of the student's embedding.
     pub(crate) fn wire(
         &self,
         graph: &mut Graph,
-        embedding: OutletId,
+        student: &Student<'_>,
         rng: &mut ChaCha8Rng,
     ) -> TractResult<Wired> {
         graph.enter("objective");
-        match self {
+        let embedding = student.embedding;
+        let mut wired = match self {
             Self::NtXent { head, temperature } => nt_xent::wire(graph, embedding, head, *temperature, rng),
+            Self::Moco { head, temperature, queue, ema } => {
+                moco::wire(graph, student, head, (*temperature, *ema), *queue, rng)
+            }
+            Self::VicReg { head, invariance, variance, covariance } => {
+                vicreg::wire(graph, embedding, head, [*invariance, *variance, *covariance], rng)
+            }
+            Self::BarlowTwins { head, redundancy } => {
+                barlow_twins::wire(graph, embedding, head, *redundancy, rng)
+            }
+            Self::SimSiam { head, predictor } => simsiam::wire(graph, embedding, head, *predictor, rng),
+            Self::Byol { head, predictor, ema } => byol::wire(graph, student, head, *predictor, *ema, rng),
+            Self::MaskedReconstruction { decoder } => {
+                masked_reconstruction::wire(graph, student, *decoder, rng)
+            }
             Self::CrossEntropy { classes } => cross_entropy::wire(graph, embedding, *classes, rng),
+        }?;
+        if !matches!(self, Self::CrossEntropy { .. }) {
+            wired.metrics.push(("embedding_spread".into(), rows::spread(graph, embedding)?));
         }
+        Ok(wired)
     }
 }

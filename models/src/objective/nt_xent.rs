@@ -7,15 +7,12 @@
 use ndarray::Array2;
 use rand_chacha::ChaCha8Rng;
 use tract_onnx::prelude::*;
-use tract_onnx::tract_core::internal::*;
 use tract_onnx::tract_core::ops::math;
 
 use super::head::Trained;
+use super::rows::{mean_rows, paired_rows, partners, row_products, unit_rows};
 use super::{ProjectionHead, Wired};
 use crate::graph::Graph;
-
-/// Keeps the root of a squared length away from zero.
-const TINY: f32 = 1e-12;
 
 pub(super) fn wire(
     graph: &mut Graph,
@@ -24,14 +21,10 @@ pub(super) fn wire(
     temperature: f32,
     rng: &mut ChaCha8Rng,
 ) -> TractResult<Wired> {
+    let rows = paired_rows(graph, embedding, 2)?;
     let mut trained = Trained::default();
     let z = head.wire(graph, &mut trained, embedding, rng)?;
     let z = unit_rows(graph, z)?;
-    let rows = graph.shape(z)?[0];
-    ensure!(
-        rows >= 4 && rows.is_multiple_of(2),
-        "nt-xent wants at least two pairs of views, not {rows} rows"
-    );
 
     let tau = graph.source("temperature", &[])?;
     let tau = graph.lift_rank(tau, 2)?;
@@ -46,56 +39,17 @@ pub(super) fn wire(
     let total = graph.sum(likelihood, &[1])?;
     let log_total = graph.element(math::ln(), total)?;
 
-    let first = graph.slice(z, 0, 0, rows / 2)?;
-    let second = graph.slice(z, 0, rows / 2, rows)?;
-    let partner = graph.concat(0, &[second, first])?;
-    let product = graph.mul(z, partner)?;
-    let positive = graph.sum(product, &[1])?;
+    let partner = partners(graph, z)?;
+    let positive = row_products(graph, z, partner)?;
     let positive = graph.offset(positive, -1.0)?;
     let positive = graph.mul(positive, sharpness)?;
 
     let each = graph.sub(log_total, positive)?;
-    let sum = graph.sum(each, &[0])?;
-    let loss = graph.scale(sum, 1.0 / rows as f32)?;
-    let spread = spread(graph, embedding)?;
-    Ok(Wired {
-        loss,
-        weights: trained.weights,
-        initial: trained.initial,
-        inputs: vec![],
-        scalars: vec![("temperature".into(), temperature)],
-        metrics: vec![("embedding_spread".into(), spread)],
-    })
+    let loss = mean_rows(graph, each)?;
+    Ok(Wired { scalars: vec![("temperature".into(), temperature)], ..Wired::new(loss, trained) })
 }
 
 fn tensor(values: &Array2<f32>) -> TractResult<Tensor> {
     let flat: Vec<f32> = values.iter().copied().collect();
     Tensor::from_shape(values.shape(), &flat)
-}
-
-/// Rows scaled to length one.
-fn unit_rows(graph: &mut Graph, z: OutletId) -> TractResult<OutletId> {
-    let square = graph.mul(z, z)?;
-    let length = graph.sum(square, &[1])?;
-    let length = graph.offset(length, TINY)?;
-    let inverse = graph.element(math::rsqrt(), length)?;
-    graph.mul(z, inverse)
-}
-
-/// Mean standard deviation of the normalised embedding's features, times the root of their number:
-/// about one when embeddings use the whole sphere, zero when they have collapsed to a point (Chen &
-/// He 2021, section 4.1). Not part of the loss.
-fn spread(graph: &mut Graph, embedding: OutletId) -> TractResult<OutletId> {
-    let unit = unit_rows(graph, embedding)?;
-    let shape = graph.shape(unit)?;
-    let (rows, features) = (shape[0] as f32, shape[1] as f32);
-    let sum = graph.sum(unit, &[0])?;
-    let mean = graph.scale(sum, 1.0 / rows)?;
-    let centred = graph.sub(unit, mean)?;
-    let square = graph.mul(centred, centred)?;
-    let variance = graph.sum(square, &[0])?;
-    let variance = graph.scale(variance, 1.0 / rows)?;
-    let deviation = graph.element(math::sqrt(), variance)?;
-    let total = graph.sum(deviation, &[1])?;
-    graph.scale(total, features.sqrt() / features)
 }

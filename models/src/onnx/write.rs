@@ -150,6 +150,7 @@ impl Writer<'_> {
             name @ ("Add" | "Sub" | "Mul" | "Div" | "Max" | "Min" | "Pow") => {
                 Ok(self.node(name, inputs, vec![]))
             }
+            "LTE" => Ok(self.node("LessOrEqual", inputs, vec![])),
             name => bail!("no ONNX form for {name} of two values"),
         }
     }
@@ -299,6 +300,8 @@ impl Writer<'_> {
             Ok(self.node("Concat", inputs, vec![proto::int("axis", op.axis as i64)]))
         } else if let Some(op) = op.downcast_ref::<Gather>() {
             Ok(self.node("Gather", inputs, vec![proto::int("axis", op.axis as i64)]))
+        } else if op.is::<ops::logic::Iff>() {
+            Ok(self.node("Where", inputs, vec![]))
         } else if op.is::<MultiBroadcastTo>() {
             let shape = self.ints(&shape.iter().map(|&d| d as i64).collect::<Vec<_>>());
             Ok(self.node("Expand", &[x, shape], vec![]))

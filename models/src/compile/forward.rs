@@ -1,0 +1,41 @@
+//! The encoder as it enters the compiler: read, decluttered, channels last, its outputs told apart.
+
+use tract_onnx::pb;
+use tract_onnx::prelude::*;
+use tract_onnx::tract_core::internal::*;
+
+use crate::layout::channels_last;
+
+/// The encoder as a decluttered, channels-last graph.
+pub(super) struct Forward {
+    pub(super) model: TypedModel,
+    pub(super) input: OutletId,
+    pub(super) embedding: OutletId,
+    /// Batch statistics by output name.
+    pub(super) statistics: Vec<(String, OutletId)>,
+}
+
+impl Forward {
+    pub(super) fn read(encoder: &pb::ModelProto) -> TractResult<Self> {
+        let graph = encoder.graph.as_ref().context("a model without a graph")?;
+        let typed = tract_onnx::onnx().model_for_proto_model(encoder)?.into_typed()?;
+        let model = channels_last(&typed)?;
+        let input_name = &graph.input.first().context("an encoder without an input")?.name;
+        let input = source(&model, input_name)?;
+        let outputs = model.output_outlets()?.to_vec();
+        let embedding = *outputs.first().context("an encoder without an output")?;
+        let fact = model.outlet_fact(embedding)?;
+        ensure!(
+            fact.rank() == 2 && fact.datum_type == f32::datum_type() && fact.shape.is_concrete(),
+            "the first output must be a float embedding [batch, dim] of fixed shape, it is {fact:?}"
+        );
+        let names = graph.output.iter().map(|o| o.name.clone());
+        let statistics = names.zip(outputs).skip(1).collect();
+        Ok(Self { model, input, embedding, statistics })
+    }
+}
+
+/// The graph input called `name`.
+pub(super) fn source(model: &TypedModel, name: &str) -> TractResult<OutletId> {
+    Ok(OutletId::new(model.node_by_name(name)?.id, 0))
+}

@@ -1,0 +1,255 @@
+//! The training-step compiler: an encoder in ONNX, the names of the weights to train, an objective
+//! and an optimiser go in; one ONNX graph comes out that does forward, loss, backward and update.
+//!
+//! The encoder is lifted (trained initializers become inputs), decluttered by tract into its small
+//! set of core operators, brought to channels last, extended by the objective, differentiated, extended
+//! by what happens to gradients, by the optimiser and by the guard, decluttered again and written.
+
+mod carried;
+mod forward;
+mod gradients;
+mod guard;
+mod recipe;
+mod reference;
+mod setting;
+mod teacher;
+
+use std::collections::{BTreeSet, HashMap};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use ndarray::{ArrayD, IxDyn};
+use prost::Message;
+use rand::SeedableRng;
+use rand_chacha::ChaCha8Rng;
+use tract_onnx::prelude::*;
+use tract_onnx::tract_core::internal::*;
+
+pub use recipe::{CompileError, MAX_MICRO_BATCHES, Recipe};
+pub use setting::Setting;
+
+pub(crate) use carried::{Carried, Moves};
+pub(crate) use teacher::Teacher;
+
+use crate::autodiff::{self, NoRule};
+use crate::graph::Graph;
+use crate::objective::Student;
+use crate::onnx;
+use crate::optimizer;
+use crate::step::{InputTensor, StateRole, StateSpec, StepSpec, TrainingStep, next_name};
+use crate::tensors::Tensors;
+use forward::{Forward, source};
+
+/// Name of a step's first batch input.
+pub const VIEWS: &str = "views";
+/// How much of a batch's statistics enters the running ones at each step.
+pub const STATISTICS_MOMENTUM: f32 = 0.1;
+/// Output that says whether a step left the state alone because something was not finite.
+pub const SKIPPED: &str = "skipped";
+/// Output that says whether a step that sums micro-batches moved the weights.
+pub const APPLIED: &str = "applied";
+
+/// Compiles `recipe`.
+///
+/// # Errors
+/// See [`CompileError`]; nothing is half-compiled.
+pub fn compile(mut recipe: Recipe) -> Result<TrainingStep, CompileError> {
+    recipe.check()?;
+    let names: BTreeSet<String> = std::mem::take(&mut recipe.trained).into_iter().collect();
+    let lifted =
+        onnx::lift(&mut recipe.encoder, &names).map_err(|names| CompileError::NoSuchWeight { names })?;
+    let forward = contained("reading", || Forward::read(&recipe.encoder))?;
+    contained("differentiating", move || {
+        let source = |n: &String| Ok((n.clone(), source(&forward.model, n)?));
+        let weights: Vec<_> = names.iter().map(source).collect::<TractResult<_>>()?;
+        let mut graph = Graph::new(forward.model);
+        graph.model.rename_node(forward.input.node, VIEWS)?;
+        let views = graph.shape(forward.input)?.to_vec();
+        let compiler = Compiler { graph, carried: vec![], metrics: vec![], scalars: vec![], applies: None };
+        let encoder = Encoder { embedding: forward.embedding, weights, initial: lifted, views };
+        compiler.compile(&recipe, encoder, &forward.statistics)
+    })
+}
+
+/// Runs `work`, turning tract's errors and panics into ours.
+fn contained<T>(stage: &'static str, work: impl FnOnce() -> TractResult<T>) -> Result<T, CompileError> {
+    // The closures' captures are dropped or never read again after a panic.
+    match catch_unwind(AssertUnwindSafe(work)) {
+        Ok(Ok(value)) => Ok(value),
+        Ok(Err(error)) => Err(match error.downcast::<NoRule>() {
+            Ok(no_rule) => no_rule.into(),
+            Err(error) => match error.downcast::<Setting>() {
+                Ok(setting) => setting.into(),
+                Err(error) => CompileError::Graph { stage, reason: format!("{error:#}") },
+            },
+        }),
+        Err(_) => Err(CompileError::Panicked { stage }),
+    }
+}
+
+/// The encoder within the graph.
+struct Encoder {
+    embedding: OutletId,
+    weights: Vec<(String, OutletId)>,
+    initial: Tensors,
+    /// Shape of the views.
+    views: Vec<usize>,
+}
+
+struct Compiler {
+    graph: Graph,
+    carried: Vec<Carried>,
+    metrics: Vec<(String, OutletId)>,
+    scalars: Vec<(String, f32)>,
+    /// Where micro-batches are summed: one at the last of a batch.
+    applies: Option<OutletId>,
+}
+
+impl Compiler {
+    fn compile(
+        mut self,
+        recipe: &Recipe,
+        encoder: Encoder,
+        statistics: &[(String, OutletId)],
+    ) -> TractResult<TrainingStep> {
+        self.scalars = vec![("lr".into(), recipe.lr), ("weight_decay".into(), recipe.weight_decay)];
+        let mut rng = ChaCha8Rng::seed_from_u64(recipe.seed);
+        let student = Student {
+            embedding: encoder.embedding,
+            views: &encoder.views,
+            weights: &encoder.weights,
+            initial: &encoder.initial,
+            accumulate: recipe.accumulate,
+        };
+        let wired = recipe.objective.wire(&mut self.graph, &student, &mut rng)?;
+        self.scalars.extend(wired.scalars);
+        self.metrics.push(("loss".into(), wired.loss));
+        self.metrics.extend(wired.metrics);
+        let loss = self.pull(recipe, wired.loss, &encoder)?;
+
+        let weights = [encoder.weights.as_slice(), &wired.weights].concat();
+        let initial: Tensors = encoder.initial.into_iter().chain(wired.initial).collect();
+        let moved = self.train(recipe, loss, &weights, initial)?;
+        self.track(statistics, &recipe.statistics)?;
+        if let Some(teacher) = wired.teacher {
+            self.carried.extend(teacher.follow(&mut self.graph, &moved)?);
+        }
+        self.carried.extend(wired.carried);
+
+        let views = InputTensor { name: VIEWS.into(), shape: encoder.views.clone() };
+        self.finish(StepSpec {
+            objective: recipe.objective.name().into(),
+            optimizer: recipe.optimizer.name().into(),
+            batch: encoder.views.first().copied().unwrap_or(0),
+            inputs: [vec![views], wired.inputs].concat(),
+            scalars: vec![],
+            state: vec![],
+            metrics: vec![],
+        })
+    }
+
+    /// Adds the pull towards the frozen encoder to the loss, where the recipe asks for one.
+    fn pull(&mut self, recipe: &Recipe, loss: OutletId, encoder: &Encoder) -> TractResult<OutletId> {
+        let Some(weight) = recipe.reference else { return Ok(loss) };
+        let distance =
+            reference::distance(&mut self.graph, encoder.embedding, &encoder.weights, &encoder.initial)?;
+        let pulled = reference::pull(&mut self.graph, loss, distance)?;
+        self.scalars.push(("reference_weight".into(), weight));
+        self.metrics.push(("reference_distance".into(), distance));
+        if let Some((_, shown)) = self.metrics.first_mut() {
+            *shown = pulled;
+        }
+        Ok(pulled)
+    }
+
+    /// Wires gradients, what is done to them, and the optimiser; gives the moved weights by name.
+    fn train(
+        &mut self,
+        recipe: &Recipe,
+        loss: OutletId,
+        weights: &[(String, OutletId)],
+        mut initial: Tensors,
+    ) -> TractResult<HashMap<String, OutletId>> {
+        let roots: Vec<OutletId> = self.metrics.iter().map(|(_, o)| *o).collect();
+        self.graph.model.select_output_outlets(&roots)?;
+        let outlets: Vec<OutletId> = weights.iter().map(|(_, o)| *o).collect();
+        let gradients = autodiff::differentiate(&mut self.graph, loss, &outlets)?;
+        let mut parameters: Vec<gradients::Parameter> =
+            weights.iter().zip(gradients).map(|((name, w), g)| (name.clone(), *w, g)).collect();
+        let mut sums = vec![];
+        if recipe.accumulate > 1 {
+            let accumulation =
+                gradients::accumulate(&mut self.graph, &mut parameters, recipe.accumulate)?;
+            self.applies = Some(accumulation.applies);
+            self.metrics.push((APPLIED.into(), accumulation.applies));
+            sums = accumulation.carried;
+        }
+        if let Some(norm) = recipe.clip_norm {
+            let before = gradients::clip(&mut self.graph, &mut parameters)?;
+            self.scalars.push(("clip_norm".into(), norm));
+            self.metrics.push(("gradient_norm".into(), before));
+        }
+        let moved = optimizer::wire(&recipe.optimizer, &mut self.graph, &parameters)?;
+        for ((name, now), next) in weights.iter().zip(&moved.weights) {
+            let shape = self.graph.shape(*now)?.to_vec();
+            let initial = initial.remove(name).context("a weight without an initial value")?;
+            let spec = StateSpec { name: name.clone(), shape, role: StateRole::Parameter };
+            self.carried.push(Carried { spec, initial, now: *now, next: *next, moves: Moves::WithWeights });
+        }
+        for memory in moved.memory {
+            let initial = ArrayD::zeros(IxDyn(&memory.shape));
+            let spec = StateSpec { name: memory.name, shape: memory.shape, role: StateRole::Optimizer };
+            let (now, next) = (memory.now, memory.next);
+            self.carried.push(Carried { spec, initial, now, next, moves: Moves::WithWeights });
+        }
+        self.carried.extend(sums);
+        Ok(weights.iter().map(|(name, _)| name.clone()).zip(moved.weights).collect())
+    }
+
+    /// Running statistics: an exponential mean of the batches' statistics.
+    fn track(&mut self, outputs: &[(String, OutletId)], initial: &Tensors) -> TractResult<()> {
+        self.graph.enter("statistics");
+        for (output, batch) in outputs {
+            let (norm, kind) =
+                output.rsplit_once(".batch_").context("an output that is no batch statistic")?;
+            let name = format!("{norm}.running_{kind}");
+            let channels: usize = self.graph.shape(*batch)?.iter().product();
+            let row = self.graph.reshape(*batch, &[channels])?;
+            let running = self.graph.source(&name, &[channels])?;
+            let kept = self.graph.scale(running, 1.0 - STATISTICS_MOMENTUM)?;
+            let added = self.graph.scale(row, STATISTICS_MOMENTUM)?;
+            let next = self.graph.add(kept, added)?;
+            let begin = if kind == "var" { 1.0 } else { 0.0 };
+            let value =
+                initial.get(&name).cloned().unwrap_or_else(|| ArrayD::from_elem(IxDyn(&[channels]), begin));
+            let spec = StateSpec { name, shape: vec![channels], role: StateRole::Statistic };
+            self.carried.push(Carried {
+                spec,
+                initial: value,
+                now: running,
+                next,
+                moves: Moves::EachStep,
+            });
+        }
+        Ok(())
+    }
+
+    fn finish(mut self, mut spec: StepSpec) -> TractResult<TrainingStep> {
+        let guarded = guard::guard(&mut self.graph, &self.metrics, &self.carried, self.applies)?;
+        self.metrics.push((SKIPPED.into(), guarded.skipped));
+        let mut outlets: Vec<OutletId> = self.metrics.iter().map(|(_, o)| *o).collect();
+        outlets.extend(guarded.next);
+        self.graph.model.select_output_outlets(&outlets)?;
+        spec.scalars = self.scalars;
+        spec.metrics = self.metrics.into_iter().map(|(name, _)| name).collect();
+        let initial = self.carried.iter().map(|c| (c.spec.name.clone(), c.initial.clone())).collect();
+        spec.state = self.carried.into_iter().map(|carried| carried.spec).collect();
+        let states = spec.state.iter().map(|s| next_name(&s.name));
+        let names: Vec<String> = spec.metrics.iter().cloned().chain(states).collect();
+        let mut model = self.graph.model;
+        model.properties.clear();
+        model.compact()?;
+        let model = model.into_decluttered()?;
+        let proto = onnx::write::write(&model, "training_step", &names)?;
+        Ok(TrainingStep { spec, onnx: proto.encode_to_vec(), initial })
+    }
+}
