@@ -116,8 +116,9 @@ def golden(net, x, objective, optimizer, name):
     save_file({k: v.detach().float().contiguous() for k, v in out.items()}, f"{HERE}/{name}.safetensors")
 
 
-torch.manual_seed(1)
-golden(Image(), torch.randn(8, 3, 16, 12), "nt-xent", "sgd", "image_nt_xent_sgd")
-golden(Image(), torch.randn(8, 3, 15, 16), "cross-entropy", "adamw", "image_cross_entropy_adamw")
-golden(Imu(), torch.randn(8, 6, 20), "nt-xent", "adamw", "imu_nt_xent_adamw")
-golden(Imu(), torch.randn(8, 6, 21), "cross-entropy", "sgd", "imu_cross_entropy_sgd")
+if __name__ == "__main__":
+    torch.manual_seed(1)
+    golden(Image(), torch.randn(8, 3, 16, 12), "nt-xent", "sgd", "image_nt_xent_sgd")
+    golden(Image(), torch.randn(8, 3, 15, 16), "cross-entropy", "adamw", "image_cross_entropy_adamw")
+    golden(Imu(), torch.randn(8, 6, 20), "nt-xent", "adamw", "imu_nt_xent_adamw")
+    golden(Imu(), torch.randn(8, 6, 21), "cross-entropy", "sgd", "imu_cross_entropy_sgd")

@@ -3,33 +3,18 @@
 //! and the embedding in evaluation mode through both inference forms.
 #![allow(clippy::unwrap_used, clippy::panic, missing_docs)]
 
-use ndarray::ArrayD;
 use sedge_engine::{Encoder, Engine, TractStep};
-use sedge_models::architecture::{Architecture, Block, Conv1d, Form, InvertedResidual, fold};
+use sedge_models::architecture::{Architecture, Form, fold};
 use sedge_models::compile::{Recipe, compile};
 use sedge_models::objective::{Objective, ProjectionHead};
 use sedge_models::onnx::build::Batch;
 use sedge_models::optimizer::Optimizer;
 use sedge_models::selection::Selection;
-use sedge_models::weights::{TensorLimits, decode};
 use sedge_models::{StateRole, Tensors};
 
-fn read(name: &str) -> Tensors {
-    let bytes = std::fs::read(format!("{}/../goldens/{name}", env!("CARGO_MANIFEST_DIR"))).unwrap();
-    decode(&bytes, TensorLimits::default()).unwrap()
-}
+mod common;
 
-fn group(golden: &Tensors, prefix: &str) -> Tensors {
-    let found = golden.iter().filter_map(|(k, v)| Some((k.strip_prefix(prefix)?.to_string(), v.clone())));
-    found.collect()
-}
-
-/// Largest difference relative to the largest value of the expected tensor.
-fn error(found: &ArrayD<f32>, expected: &ArrayD<f32>) -> f32 {
-    assert_eq!(found.shape(), expected.shape());
-    let scale = expected.iter().fold(1e-3f32, |m, v| m.max(v.abs()));
-    found.iter().zip(expected).fold(0f32, |m, (a, b)| m.max((a - b).abs())) / scale
-}
+use common::{ADAMW, error, group, image, imu, read};
 
 fn check(name: &str, architecture: &Architecture, objective: Objective, optimizer: Optimizer) {
     let golden = read(name);
@@ -93,23 +78,6 @@ fn check(name: &str, architecture: &Architecture, objective: Objective, optimize
         let error = error(&embedding, &golden["embedding"]);
         assert!(error < 1e-4, "{name} {form:?}: relative error {error}");
     }
-}
-
-/// The goldens' epsilon; the script says why.
-const ADAMW: Optimizer = Optimizer::AdamW { beta1: 0.9, beta2: 0.999, epsilon: 1e-3 };
-
-fn image() -> Architecture {
-    let block = |channels, stride| Block { channels, stride, expand: 2 };
-    Architecture::InvertedResidual(InvertedResidual {
-        stem: 4,
-        stem_stride: 2,
-        blocks: vec![block(6, 2), block(6, 1)],
-        last: 8,
-    })
-}
-
-fn imu() -> Architecture {
-    Architecture::Conv1d(Conv1d { channels: vec![5, 8], strides: vec![1, 2], kernel: 5 })
 }
 
 fn contrast() -> Objective {

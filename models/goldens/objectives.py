@@ -1,0 +1,191 @@
+"""Goldens of whole training steps from PyTorch in float64, one for each objective and optimiser.
+
+Every loss is written here as its paper states it, over the architectures of training_step.py. Three steps
+are run; inputs, initial state, losses and the state after the first and the third are written: weights,
+running statistics, optimiser memory, the teacher's weights, the queue. Further goldens cover clipping by
+the global norm, the pull towards the frozen encoder, and LARS. Run: python objectives.py (torch,
+safetensors).
+"""
+import copy, os
+import torch, torch.nn as nn, torch.nn.functional as F
+from safetensors.torch import save_file
+
+from training_step import EPS, Image, Imu, nt_xent
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+torch.set_default_dtype(torch.float64)
+TAU, EMA, QUEUE = 0.2, 0.9, 12
+VICREG = (25.0, 25.0, 1.0)
+BARLOW = 0.05
+
+
+def head(hidden, out, width=8):
+    return nn.Sequential(nn.Linear(width, hidden), nn.ReLU(), nn.Linear(hidden, out))
+
+
+def off_diagonal(m):
+    return m - torch.diag(torch.diag(m))
+
+
+def vicreg(z):
+    a, b = z.chunk(2)
+    n, d = a.shape
+    loss = VICREG[0] * F.mse_loss(a, b)
+    for v in (a, b):
+        loss = loss + VICREG[1] * F.relu(1 - torch.sqrt(v.var(0) + 1e-4)).mean()
+        loss = loss + VICREG[2] * off_diagonal(torch.cov(v.T)).pow(2).sum() / d
+    return loss
+
+
+def barlow(z):
+    a, b = ((v - v.mean(0)) / v.std(0, unbiased=False) for v in z.chunk(2))
+    c = a.T @ b / a.shape[0]
+    return (1 - torch.diag(c)).pow(2).sum() + BARLOW * off_diagonal(c).pow(2).sum()
+
+
+def swapped(z):
+    return z.roll(z.shape[0] // 2, 0)
+
+
+def negative_cosine(p, z):
+    return -F.cosine_similarity(p, z).mean()
+
+
+def simsiam(z, p):
+    (z1, z2), (p1, p2) = z.detach().chunk(2), p.chunk(2)
+    return negative_cosine(p1, z2) / 2 + negative_cosine(p2, z1) / 2
+
+
+def byol(p, t):
+    (p1, p2), (t1, t2) = p.chunk(2), t.detach().chunk(2)
+    distance = lambda a, b: (2 - 2 * F.cosine_similarity(a, b)).mean()
+    return distance(p1, t2) + distance(p2, t1)
+
+
+def moco(z, keys, queue):
+    z = F.normalize(z, dim=1)
+    positive = (z * swapped(keys)).sum(1, keepdim=True)
+    logits = torch.cat([positive, z @ queue.T], 1) / TAU
+    return F.cross_entropy(logits, torch.zeros(len(z), dtype=torch.long))
+
+
+def masked(rebuilt, targets, mask):
+    error = (rebuilt - targets.flatten(1)) ** 2 * mask.flatten(1)
+    return (error.sum(1) / mask.flatten(1).sum(1)).mean()
+
+
+class Lars:
+    """Without trust for tensors of one axis, which move by plain SGD."""
+
+    def __init__(s, parameters, lr, decay, momentum=0.9, trust=1e-3):
+        s.parameters, s.lr, s.decay, s.momentum, s.trust = parameters, lr, decay, momentum, trust
+        s.state = {p: {"momentum_buffer": torch.zeros_like(p)} for p in parameters}
+
+    def step(s):
+        with torch.no_grad():
+            for p in s.parameters:
+                g = p.grad
+                if p.dim() > 1:
+                    g = g + s.decay * p
+                    g = g * s.trust * p.norm() / (p.grad.norm() + s.decay * p.norm())
+                m = s.state[p]["momentum_buffer"]
+                m.mul_(s.momentum).add_(g)
+                p.sub_(s.lr * m)
+
+    def zero_grad(s):
+        for p in s.parameters:
+            p.grad = None
+
+
+def golden(name, net, x, objective, optimizer, clip=None, reference=None, decoder=None):
+    torch.manual_seed(3)
+    out, values = {"views": x}, x[0].numel()
+    parts = {"head": head(8, 4)}
+    if objective in ("simsiam", "byol"):
+        parts["predictor"] = head(3, 4, 4)
+    if objective == "masked":
+        parts = {"decoder": head(decoder, values) if decoder else nn.Linear(8, values)}
+        out["targets"], out["mask"] = torch.randn_like(x), (torch.rand_like(x) < 0.4).double()
+    parts = nn.ModuleDict(parts)
+    for p in [*net.parameters(), *parts.parameters()]:
+        p.data += 0.1 * torch.randn_like(p)
+    prefix = {"head": "head.", "predictor": "head.predictor.", "decoder": "head.decoder."}
+    named = {k: v for k, v in net.state_dict().items() if "num_batches" not in k}
+    named |= {prefix[part] + k: v for part, m in parts.items() for k, v in m.state_dict().items()}
+    trained = {k: p for k, p in net.named_parameters()}
+    trained |= {prefix[part] + k: p for part, m in parts.items() for k, p in m.named_parameters()}
+    students, teachers = [net, parts["head"]] if "head" in parts else [], []
+    queue = F.normalize(torch.randn(QUEUE, 4), dim=1)
+    state = dict(named)
+    if objective in ("moco", "byol"):
+        teachers = copy.deepcopy(students)
+        for (part, m) in zip(("", "head."), teachers):
+            state |= {part + k + "/teacher": p.data for k, p in m.named_parameters()}
+    if objective == "moco":
+        state["queue"] = queue
+    frozen = copy.deepcopy(net)
+    out |= {f"initial/{k}": v.clone() for k, v in state.items()}
+
+    lr, wd = (1e-2, 0.1) if optimizer == "adamw" else (0.1, 1e-2)
+    decayed = [p for p in trained.values() if p.dim() > 1]
+    plain = [p for p in trained.values() if p.dim() <= 1]
+    groups = [{"params": decayed, "weight_decay": wd}, {"params": plain, "weight_decay": 0.0}]
+    memory = {"momentum": "momentum_buffer"}
+    if optimizer == "sgd":
+        opt = torch.optim.SGD(groups, lr=lr, momentum=0.9)
+    elif optimizer == "lars":
+        opt = Lars(list(trained.values()), lr, wd)
+    else:
+        opt = torch.optim.AdamW(groups, lr=lr, eps=EPS)
+        memory = {"mean": "exp_avg", "square": "exp_avg_sq"}
+    out["lr"], out["weight_decay"] = torch.tensor([lr]), torch.tensor([wd])
+    net.train(), frozen.train()
+    for step in range(3):
+        opt.zero_grad()
+        embedding = net(x)
+        z = parts["head"](embedding) if "head" in parts else None
+        if objective == "moco":
+            keys = F.normalize(teachers[1](teachers[0](x)), dim=1).detach()
+        loss = {
+            "nt-xent": lambda: nt_xent(z, TAU),
+            "moco": lambda: moco(z, keys, queue),
+            "vicreg": lambda: vicreg(z),
+            "barlow": lambda: barlow(z),
+            "simsiam": lambda: simsiam(z, parts["predictor"](z)),
+            "byol": lambda: byol(parts["predictor"](z), teachers[1](teachers[0](x))),
+            "masked": lambda: masked(parts["decoder"](embedding), out["targets"], out["mask"]),
+        }[objective]()
+        if reference is not None:
+            distance = (1 - F.cosine_similarity(embedding, frozen(x).detach())).mean()
+            loss = loss + reference * distance
+            out[f"reference_distance/{step}"] = distance
+        loss.backward()
+        if clip is not None:
+            out[f"gradient_norm/{step}"] = nn.utils.clip_grad_norm_(trained.values(), clip)
+        opt.step()
+        with torch.no_grad():
+            for student, teacher in zip(students, teachers):
+                for p, t in zip(student.parameters(), teacher.parameters()):
+                    t.copy_(EMA * t + (1 - EMA) * p)
+            if objective == "moco":
+                queue.copy_(torch.cat([keys, queue])[:QUEUE])
+        out[f"loss/{step}"] = loss
+        if step in (0, 2):
+            for k, p in trained.items():
+                state |= {f"{k}/{ours}": opt.state[p][theirs] for ours, theirs in memory.items()}
+            out |= {f"after{step}/{k}": v.detach().clone() for k, v in state.items()}
+    out = {k: v.detach().float().contiguous() for k, v in out.items()}
+    save_file({k: v.reshape(1) if v.dim() == 0 else v for k, v in out.items()}, f"{HERE}/{name}.safetensors")
+
+
+if __name__ == "__main__":
+    torch.manual_seed(1)
+    image = lambda: torch.randn(8, 3, 10, 8)
+    imu = lambda: torch.randn(8, 6, 20)
+    for objective in ("moco", "vicreg", "barlow", "simsiam", "byol", "masked"):
+        golden(f"objective_{objective}_sgd", Image(), image(), objective, "sgd")
+        golden(f"objective_{objective}_adamw", Imu(), imu(), objective, "adamw", decoder=5)
+    golden("clip_nt_xent_sgd", Imu(), imu(), "nt-xent", "sgd", clip=0.5)
+    golden("reference_byol_adamw", Imu(), imu(), "byol", "adamw", clip=5.0, reference=0.7)
+    golden("reference_nt_xent_sgd", Image(), image(), "nt-xent", "sgd", reference=2.0)
+    golden("lars_nt_xent", Image(), image(), "nt-xent", "lars")
