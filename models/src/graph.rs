@@ -244,15 +244,23 @@ impl Graph {
         if now > extent { self.slice(a, axis, 0, extent) } else { self.pad_axis(a, axis, 0, extent - now) }
     }
 
-    /// All values of `a` in one axis.
-    pub(crate) fn flat(&mut self, a: OutletId) -> TractResult<OutletId> {
+    /// All values of `a` as one row, `[1, values]`.
+    pub(crate) fn row(&mut self, a: OutletId) -> TractResult<OutletId> {
         let values: usize = self.shape(a)?.iter().product();
-        if self.rank(a)? == 0 { self.node(AxisOp::Add(0), &[a]) } else { self.reshape(a, &[values]) }
+        self.reshape(a, &[1, values])
     }
 
-    /// Undoes [`Graph::flat`] of a value of `shape`.
-    pub(crate) fn unflat(&mut self, a: OutletId, shape: &[usize]) -> TractResult<OutletId> {
-        if shape.is_empty() { self.node(AxisOp::Rm(0), &[a]) } else { self.reshape(a, shape) }
+    /// Euclidean norm of all values of `parts` together, `[1, 1]`.
+    pub(crate) fn norm(&mut self, parts: &[OutletId]) -> TractResult<OutletId> {
+        let mut squares = vec![];
+        for &part in parts {
+            let row = self.row(part)?;
+            let square = self.mul(row, row)?;
+            squares.push(self.sum(square, &[1])?);
+        }
+        let squares = self.concat(0, &squares)?;
+        let total = self.sum(squares, &[0])?;
+        self.element(math::sqrt(), total)
     }
 
     /// Whether `a <= b`, value by value.

@@ -184,10 +184,7 @@ fn trusted(
 ) -> TractResult<OutletId> {
     let rank = graph.rank(weight)?;
     let norm = |graph: &mut Graph, value: OutletId| {
-        let flat = graph.flat(value)?;
-        let square = graph.mul(flat, flat)?;
-        let sum = graph.sum(square, &[0])?;
-        let norm = graph.element(math::sqrt(), sum)?;
+        let norm = graph.norm(&[value])?;
         graph.lift_rank(norm, rank)
     };
     let (weight, slope) = (norm(graph, weight)?, norm(graph, gradient)?);

@@ -3,7 +3,6 @@
 
 use ndarray::{ArrayD, IxDyn};
 use tract_onnx::prelude::*;
-use tract_onnx::tract_core::ops::change_axes::AxisOp;
 use tract_onnx::tract_core::ops::math;
 
 use super::carried::{Carried, Moves};
@@ -63,25 +62,18 @@ pub(super) fn accumulate(
 }
 
 /// Scales all gradients together so that their norm is at most the scalar input `clip_norm` (Pascanu,
-/// Mikolov & Bengio 2013, algorithm 1); gives the norm before, `[1]`.
+/// Mikolov & Bengio 2013, algorithm 1); gives the norm before, `[1, 1]`.
 pub(super) fn clip(graph: &mut Graph, parameters: &mut [Parameter]) -> TractResult<OutletId> {
     graph.enter("clipping");
-    let mut squares = vec![];
-    for (_, _, gradient) in &*parameters {
-        let flat = graph.flat(*gradient)?;
-        let square = graph.mul(flat, flat)?;
-        squares.push(graph.sum(square, &[0])?);
-    }
-    let squares = graph.concat(0, &squares)?;
-    let total = graph.sum(squares, &[0])?;
-    let norm = graph.element(math::sqrt(), total)?;
+    let gradients: Vec<OutletId> = parameters.iter().map(|(_, _, gradient)| *gradient).collect();
+    let norm = graph.norm(&gradients)?;
     let largest = graph.source("clip_norm", &[])?;
-    let largest = graph.lift_rank(largest, 1)?;
+    let largest = graph.lift_rank(largest, 2)?;
     let above_zero = graph.offset(norm, CLIP_EPSILON)?;
     let factor = graph.div(largest, above_zero)?;
-    let one = graph.scalar(1.0, 1)?;
+    let one = graph.scalar(1.0, 2)?;
     let factor = graph.binary(math::min(), factor, one)?;
-    let factor = graph.node(AxisOp::Rm(0), &[factor])?;
+    let factor = graph.reshape(factor, &[])?;
     for (_, _, gradient) in parameters {
         let rank = graph.rank(*gradient)?;
         let factor = graph.lift_rank(factor, rank)?;

@@ -234,7 +234,11 @@ impl Compiler {
     }
 
     fn finish(mut self, mut spec: StepSpec) -> TractResult<TrainingStep> {
-        let guarded = guard::guard(&mut self.graph, &self.metrics, &self.carried, self.applies)?;
+        let mut watched: Vec<OutletId> = self.metrics.iter().map(|(_, o)| *o).collect();
+        for (name, _) in &self.scalars {
+            watched.push(source(&self.graph.model, name)?);
+        }
+        let guarded = guard::guard(&mut self.graph, &watched, &self.carried, self.applies)?;
         self.metrics.push((SKIPPED.into(), guarded.skipped));
         let mut outlets: Vec<OutletId> = self.metrics.iter().map(|(_, o)| *o).collect();
         outlets.extend(guarded.next);

@@ -1,0 +1,157 @@
+//! The guard inside the step: whatever is not finite leaves every tensor of state as it was, bit by bit,
+//! and the step says so. And what that costs.
+#![allow(clippy::unwrap_used, clippy::panic, missing_docs)]
+
+mod common;
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use common::{ADAMW, imu};
+use ndarray::{ArrayD, IxDyn};
+use prost::Message;
+use sedge_engine::{Engine, EngineError, TractStep};
+use sedge_models::architecture::{Architecture, Form};
+use sedge_models::compile::{Recipe, SKIPPED, VIEWS, compile};
+use sedge_models::objective::{Objective, ProjectionHead};
+use sedge_models::onnx::build::Batch;
+use sedge_models::optimizer::Optimizer;
+use sedge_models::selection::Selection;
+use sedge_models::{Tensors, TrainingStep};
+
+const HEAD: ProjectionHead = ProjectionHead { hidden: 8, out: 4 };
+
+fn recipe(architecture: &Architecture, rows: usize, sample: &[usize], objective: Objective) -> Recipe {
+    let weights = architecture.initial_weights(sample, 1).unwrap();
+    let encoder = architecture.graph(Form::Training, Batch::Fixed(rows), sample, &weights).unwrap();
+    let names = weights.keys().filter(|name| !name.contains("running"));
+    let trained = Selection::All.pick(&architecture.stages(), names);
+    Recipe { statistics: weights, ..Recipe::new(encoder, trained, objective) }
+}
+
+fn samples(shape: &[usize], size: f32) -> ArrayD<f32> {
+    let mut at = 0u32;
+    ArrayD::from_shape_simple_fn(IxDyn(shape), || {
+        at += 1;
+        (at as f32 * 0.7).sin() * size
+    })
+}
+
+fn bits(state: &Tensors) -> Vec<(String, Vec<u32>)> {
+    state.iter().map(|(name, v)| (name.clone(), v.iter().map(|v| v.to_bits()).collect())).collect()
+}
+
+/// Everything that carries state: weights, memory, statistics, queue, teacher, micro-batches.
+fn everything(optimizer: Optimizer) -> TrainingStep {
+    let objective = Objective::Moco { head: HEAD, temperature: 0.2, queue: 16, ema: 0.9 };
+    compile(Recipe {
+        optimizer,
+        clip_norm: Some(1.0),
+        reference: Some(0.5),
+        accumulate: 2,
+        ..recipe(&imu(), 4, &[6, 20], objective)
+    })
+    .unwrap()
+}
+
+#[test]
+fn a_step_that_is_not_finite_leaves_every_bit_of_the_state() {
+    for optimizer in [Optimizer::SGD, ADAMW, Optimizer::LARS] {
+        let mut engine = TractStep::new(&everything(optimizer)).unwrap();
+        let shape = engine.spec().inputs[0].shape.clone();
+        let good = samples(&shape, 1.0);
+        for at in 0..3 {
+            let metrics = engine.step(&[(VIEWS, good.view())], &[]).unwrap();
+            assert_eq!(metrics["applied"], (at % 2) as f32);
+        }
+        let before = engine.state().unwrap();
+        // Squares of the first overflow; the second makes gradients overflow and no loss; the others
+        // poison what moves the weights, the teacher and the loss alone. Two steps: a micro-batch that
+        // is summed, and one that is to be applied.
+        let huge = samples(&shape, 1e30);
+        let scalars: [(&str, f32); 6] = [
+            ("temperature", 1e-38),
+            ("lr", f32::INFINITY),
+            ("lr", f32::NAN),
+            ("ema", f32::NAN),
+            ("clip_norm", f32::NAN),
+            ("reference_weight", f32::NEG_INFINITY),
+        ];
+        for _ in 0..2 {
+            refused(&mut engine, huge.view(), &[]);
+            for scalar in scalars {
+                refused(&mut engine, good.view(), &[scalar]);
+            }
+        }
+        assert_eq!(bits(&engine.state().unwrap()), bits(&before), "{optimizer:?}");
+        // What comes after is as if nothing had been.
+        engine.step(&[(VIEWS, good.view())], &[]).unwrap();
+        let mut other = TractStep::new(&everything(optimizer)).unwrap();
+        other.set_state(&before).unwrap();
+        other.step(&[(VIEWS, good.view())], &[]).unwrap();
+        assert_eq!(bits(&engine.state().unwrap()), bits(&other.state().unwrap()));
+        assert_ne!(bits(&engine.state().unwrap()), bits(&before));
+    }
+}
+
+fn refused(engine: &mut TractStep, views: ndarray::ArrayViewD<'_, f32>, scalars: &[(&str, f32)]) {
+    let before = bits(&engine.state().unwrap());
+    let outcome = engine.step(&[(VIEWS, views)], scalars);
+    assert!(matches!(outcome, Err(EngineError::NotFinite { .. })), "{scalars:?}: {outcome:?}");
+    assert_eq!(bits(&engine.state().unwrap()), before, "{scalars:?}");
+}
+
+/// The step without its guard: every choice takes the candidate, and nobody asks whether it may.
+fn unguarded(step: &TrainingStep) -> TrainingStep {
+    let mut step = step.clone();
+    let mut model = tract_onnx::pb::ModelProto::decode(step.onnx.as_slice()).unwrap();
+    let graph = model.graph.as_mut().unwrap();
+    graph.output.retain(|output| output.name != SKIPPED);
+    let stacks: BTreeMap<String, String> = graph
+        .node
+        .iter()
+        .filter(|node| node.op_type == "Concat" && node.input.len() == 2)
+        .map(|node| (node.output[0].clone(), node.input[1].clone()))
+        .collect();
+    for node in graph.node.iter_mut().filter(|node| node.op_type == "Gather") {
+        let Some(candidate) = stacks.get(&node.input[0]) else { continue };
+        node.op_type = "Identity".into();
+        node.attribute.clear();
+        node.input = vec![candidate.clone()];
+    }
+    step.spec.metrics.retain(|metric| metric != SKIPPED);
+    step.onnx = model.encode_to_vec();
+    step
+}
+
+/// Run with `--ignored --nocapture`: the median time of a step with and without the guard, taken in turn.
+#[test]
+#[ignore = "a measurement"]
+fn cost() {
+    for (preset, sample) in [("image-small", vec![3, 64, 64]), ("imu-small", vec![6, 128])] {
+        let architecture = Architecture::preset(preset).unwrap();
+        let objective = Objective::NtXent { head: ProjectionHead { hidden: 128, out: 64 }, temperature: 0.2 };
+        let guarded = compile(recipe(&architecture, 64, &sample, objective)).unwrap();
+        let started = Instant::now();
+        let mut engines = [TractStep::new(&guarded).unwrap(), TractStep::new(&unguarded(&guarded)).unwrap()];
+        let loading = started.elapsed() / 2;
+        let views = samples(&guarded.spec.inputs[0].shape, 1.0);
+        let mut times: [Vec<Duration>; 2] = [vec![], vec![]];
+        for _ in 0..if preset.starts_with("imu") { 150 } else { 25 } {
+            for (engine, times) in engines.iter_mut().zip(&mut times) {
+                let started = Instant::now();
+                engine.step(&[(VIEWS, views.view())], &[("lr", 1e-3)]).unwrap();
+                times.push(started.elapsed());
+            }
+        }
+        let [with, without] = times.map(|mut times| {
+            times.sort();
+            times[times.len() / 2].as_secs_f64() * 1e3
+        });
+        let values = guarded.spec.parameters();
+        println!(
+            "{preset}, {values} weights: {with:.2} ms with, {without:.2} ms without, ratio {:.4}, loaded in {loading:?}",
+            with / without
+        );
+    }
+}
