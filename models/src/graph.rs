@@ -8,7 +8,7 @@ use std::collections::{HashMap, HashSet};
 
 use tract_onnx::prelude::*;
 use tract_onnx::tract_core::internal::*;
-use tract_onnx::tract_core::ops::array::{MultiBroadcastTo, Pad, PadMode, Slice, TypedConcat};
+use tract_onnx::tract_core::ops::array::{Gather, MultiBroadcastTo, Pad, PadMode, Slice, TypedConcat};
 use tract_onnx::tract_core::ops::binary::TypedBinOp;
 use tract_onnx::tract_core::ops::change_axes::AxisOp;
 use tract_onnx::tract_core::ops::einsum::EinSum;
@@ -17,9 +17,15 @@ use tract_onnx::tract_core::ops::logic::{Iff, comp_lte};
 use tract_onnx::tract_core::ops::math;
 use tract_onnx::tract_core::ops::nn::{Reduce, Reducer};
 
+/// Makes a step of a ramp: `min(x * STEEP, 1)` is one for every positive normal `x`, zero for zero.
+/// Arithmetic instead of a comparison, because tract fuses it.
+pub(crate) const STEEP: f32 = 1e38;
+
 /// A typed graph that is being added to.
 pub(crate) struct Graph {
     pub(crate) model: TypedModel,
+    /// How many nodes the model had when adding began.
+    given: usize,
     scope: &'static str,
     count: usize,
     scalars: HashMap<(u32, usize), OutletId>,
@@ -28,7 +34,13 @@ pub(crate) struct Graph {
 
 impl Graph {
     pub(crate) fn new(model: TypedModel) -> Self {
-        Self { model, scope: "forward", count: 0, scalars: HashMap::new(), detached: HashSet::new() }
+        let given = model.nodes().len();
+        Self { model, given, scope: "forward", count: 0, scalars: HashMap::new(), detached: HashSet::new() }
+    }
+
+    /// Whether the node was there before anything was added.
+    pub(crate) fn is_given(&self, node: usize) -> bool {
+        node < self.given
     }
 
     /// Names given to nodes from here on begin with `scope`.
@@ -171,19 +183,52 @@ impl Graph {
 
     /// Product of two tensors by an Einstein equation such as `ik,jk->ij`.
     pub(crate) fn einsum(&mut self, equation: &str, a: OutletId, b: OutletId) -> TractResult<OutletId> {
+        self.product(equation, &[a, b])
+    }
+
+    /// Product of any number of tensors by an Einstein equation. An axis of the output that no factor
+    /// has gets extent one.
+    pub(crate) fn product(&mut self, equation: &str, factors: &[OutletId]) -> TractResult<OutletId> {
         let op = EinSum { axes: equation.parse()?, operating_dt: f32::datum_type(), q_params: None };
-        self.node(op, &[a, b])
+        self.node(op, factors)
     }
 
-    /// Zero padding, `(before, after)` for each axis.
-    pub(crate) fn pad(&mut self, a: OutletId, pads: Vec<(usize, usize)>) -> TractResult<OutletId> {
-        if pads.iter().all(|p| *p == (0, 0)) {
-            return Ok(a);
+    /// `a` to a constant power.
+    pub(crate) fn power(&mut self, a: OutletId, exponent: f32) -> TractResult<OutletId> {
+        let rank = self.rank(a)?;
+        match exponent {
+            0.0 => self.scalar(1.0, rank),
+            1.0 => Ok(a),
+            2.0 => self.element(math::square(), a),
+            0.5 => self.element(math::sqrt(), a),
+            -1.0 => self.element(math::recip(), a),
+            _ => self.element(math::pow_const(exponent), a),
         }
-        self.node(Pad { pads, mode: PadMode::Constant(rctensor0(0f32)) }, &[a])
     }
 
-    /// Zero padding of one axis.
+    /// One where `a` is positive, zero elsewhere.
+    pub(crate) fn step(&mut self, a: OutletId) -> TractResult<OutletId> {
+        let rank = self.rank(a)?;
+        let zero = self.scalar(0.0, rank)?;
+        let ramp = self.binary(math::max(), a, zero)?;
+        self.step_of_ramp(ramp)
+    }
+
+    /// One where `a` is positive, zero where it is zero, for an `a` that is never negative.
+    pub(crate) fn step_of_ramp(&mut self, a: OutletId) -> TractResult<OutletId> {
+        let steep = self.scale(a, STEEP)?;
+        let rank = self.rank(a)?;
+        let one = self.scalar(1.0, rank)?;
+        self.binary(math::min(), steep, one)
+    }
+
+    /// The slices of `axis` at `indices`, in that order.
+    pub(crate) fn gather(&mut self, a: OutletId, axis: usize, indices: &[i64]) -> TractResult<OutletId> {
+        let indices = self.constant(tensor1(indices))?;
+        self.node(Gather::new(axis), &[a, indices])
+    }
+
+    /// Padding of one axis with zeros.
     pub(crate) fn pad_axis(
         &mut self,
         a: OutletId,
@@ -191,9 +236,24 @@ impl Graph {
         before: usize,
         after: usize,
     ) -> TractResult<OutletId> {
+        self.pad_axis_with(a, axis, before, after, 0.0)
+    }
+
+    /// Padding of one axis with `value`.
+    pub(crate) fn pad_axis_with(
+        &mut self,
+        a: OutletId,
+        axis: usize,
+        before: usize,
+        after: usize,
+        value: f32,
+    ) -> TractResult<OutletId> {
         let mut pads = vec![(0, 0); self.rank(a)?];
         *pads.get_mut(axis).with_context(|| format!("no axis {axis} to pad"))? = (before, after);
-        self.pad(a, pads)
+        if (before, after) == (0, 0) {
+            return Ok(a);
+        }
+        self.node(Pad { pads, mode: PadMode::Constant(rctensor0(value)) }, &[a])
     }
 
     /// `start..end` of one axis.

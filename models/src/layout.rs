@@ -2,17 +2,17 @@
 //! per-channel operand becomes a row that repeats, and sums over positions become sums over rows. So
 //! every graph is rewritten to that layout before it is differentiated or run.
 //!
-//! Convolutions ask for their input channels last and give their output so; operators that treat all
-//! axes alike, and reductions, go along; whatever else reads a value gets it channels first again.
+//! Convolutions ask for their input channels last and give their output so; pooling, operators that
+//! treat all axes alike, and reductions go along; whatever else reads a value gets it channels first again.
 //! Inputs and outputs of the graph keep their layout.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use tract_onnx::prelude::*;
 use tract_onnx::tract_core::internal::*;
 use tract_onnx::tract_core::ops::binary::TypedBinOp;
 use tract_onnx::tract_core::ops::change_axes::AxisOp;
-use tract_onnx::tract_core::ops::cnn::Conv;
+use tract_onnx::tract_core::ops::cnn::{Conv, MaxPool, PoolSpec, SumPool};
 use tract_onnx::tract_core::ops::element_wise::ElementWiseOp;
 use tract_onnx::tract_core::ops::nn::{DataFormat, Reduce};
 use tract_onnx::tract_core::ops::source::TypedSource;
@@ -21,7 +21,11 @@ use tract_onnx::tract_core::ops::source::TypedSource;
 pub fn channels_last(model: &TypedModel) -> TractResult<TypedModel> {
     let target = TypedModel { symbols: model.symbols.clone(), ..TypedModel::default() };
     let mut rewrite = Rewrite { target, first: HashMap::new(), last: HashMap::new() };
-    for id in model.eval_order()? {
+    // Inputs first: one that no output needs is in no evaluation order.
+    let inputs = model.input_outlets()?.iter().map(|o| o.node);
+    let order: Vec<usize> = inputs.chain(model.eval_order()?).collect();
+    let mut met = HashSet::new();
+    for id in order.into_iter().filter(|id| met.insert(*id)) {
         rewrite.node(model.node(id))?;
     }
     let outputs = model
@@ -30,7 +34,6 @@ pub fn channels_last(model: &TypedModel) -> TractResult<TypedModel> {
         .map(|o| rewrite.in_order(*o, Order::First))
         .collect::<TractResult<Vec<_>>>()?;
     rewrite.target.select_output_outlets(&outputs)?;
-    // Sources were met in evaluation order; the inputs keep the model's.
     let inputs = model
         .input_outlets()?
         .iter()
@@ -92,6 +95,10 @@ impl Rewrite {
         {
             order = Order::Last;
             self.convolution(node, conv)?
+        } else if let (true, Some(pool)) = (flows_last, pool_last(node)) {
+            order = Order::Last;
+            let inputs = self.all_in_order(&node.inputs, order)?;
+            self.target.wire_node(&node.name, pool, &inputs)?
         } else if flows_last && (node.op_is::<TypedBinOp>() || node.op_is::<ElementWiseOp>()) {
             order = Order::Last;
             let inputs = self.all_in_order(&node.inputs, order)?;
@@ -115,6 +122,21 @@ impl Rewrite {
         let mut conv = conv.clone();
         conv.pool_spec.data_format = DataFormat::NHWC;
         self.target.wire_node(&node.name, conv, &inputs)
+    }
+}
+
+/// The same pooling with channels last; `None` for any other operator.
+fn pool_last(node: &TypedNode) -> Option<Box<dyn TypedOp>> {
+    let last = |spec: &PoolSpec| PoolSpec { data_format: DataFormat::NHWC, ..spec.clone() };
+    let is_first = |spec: &PoolSpec| spec.data_format == DataFormat::NCHW;
+    if let Some(pool) = node.op_as::<MaxPool>() {
+        let moves = is_first(&pool.pool_spec) && pool.with_index_outputs.is_none();
+        moves.then(|| MaxPool { pool_spec: last(&pool.pool_spec), ..pool.clone() }.into())
+    } else if let Some(pool) = node.op_as::<SumPool>() {
+        is_first(&pool.pool_spec)
+            .then(|| SumPool { pool_spec: last(&pool.pool_spec), ..pool.clone() }.into())
+    } else {
+        None
     }
 }
 

@@ -1,33 +1,87 @@
 //! Products: matrix products, linear layers, attention, all of which tract declutters to `EinSum`.
-//! The gradient of `a,b->o` with respect to `a` is the product `o,b->a`, and likewise for `b`, as
-//! long as every axis of `a` appears in `o` or `b`.
+//!
+//! The gradient of one factor is the product of the output's gradient with all other factors, with
+//! the factor's axes as output. An axis that only this factor has was summed: its gradient is the same
+//! along it, and comes out lazy, with extent one. An axis of extent one that other factors stretch is
+//! renamed, so that the product sums over the stretched one.
 
 use tract_onnx::prelude::*;
 use tract_onnx::tract_core::internal::*;
 use tract_onnx::tract_core::ops::einsum::EinSum;
 
 use super::{Site, Tape};
+use crate::graph::Graph;
+
+/// A tensor and the names of its axes.
+#[derive(Clone)]
+struct Factor {
+    axes: Vec<char>,
+    value: OutletId,
+}
 
 pub(super) fn rule(tape: &mut Tape<'_>, op: &EinSum, site: &Site) -> TractResult<()> {
-    let [a, b] = *site.inputs.as_slice() else { bail!("{} factors, the rule covers two", site.inputs.len()) };
+    ensure!(op.q_params.is_none(), "a quantised product");
     let equation = op.axes.to_string();
     let (inputs, output) = equation.split_once("->").context("an equation without an arrow")?;
-    let (left, right) = inputs.split_once(',').context("an equation of one factor")?;
-    for (factor, own, other) in [(a, left, right), (b, right, left)] {
-        // An axis of extent one may stand alone: summing it and stretching it are both nothing.
-        let shape = tape.graph.shape(factor)?;
-        let lonely = |axis: char| !output.contains(axis) && !other.contains(axis);
-        let summed = own.chars().zip(&shape).find(|(axis, extent)| lonely(*axis) && **extent != 1);
-        ensure!(summed.is_none(), "axis {summed:?} of {equation} is summed within one factor");
-    }
-    let gradient = tape.full(site.gradient, &site.shape)?;
-    if tape.needs(a) {
-        let d = tape.graph.einsum(&format!("{output},{right}->{left}"), gradient, b)?;
-        tape.give(a, d)?;
-    }
-    if tape.needs(b) {
-        let d = tape.graph.einsum(&format!("{left},{output}->{right}"), a, gradient)?;
-        tape.give(b, d)?;
+    let factors: Vec<Factor> = inputs
+        .split(',')
+        .zip(&site.inputs)
+        .map(|(axes, &value)| Factor { axes: axes.chars().collect(), value })
+        .collect();
+    ensure!(factors.len() == site.inputs.len(), "{equation} over {} inputs", site.inputs.len());
+    for (i, factor) in factors.iter().enumerate() {
+        ensure!(distinct(&factor.axes), "{equation} has one axis twice in a factor");
+        if !tape.needs(factor.value) {
+            continue;
+        }
+        let gradient = tape.full(site.gradient, &site.shape)?;
+        let mut rest = vec![Factor { axes: output.chars().collect(), value: gradient }];
+        rest.extend(factors.iter().enumerate().filter(|(j, _)| *j != i).map(|(_, other)| other.clone()));
+        let target = unstretched(tape.graph, factor, &rest)?;
+        let d = contract(tape.graph, rest, &target)?;
+        tape.give(factor.value, d)?;
     }
     Ok(())
+}
+
+fn distinct(axes: &[char]) -> bool {
+    axes.iter().enumerate().all(|(i, axis)| !axes[..i].contains(axis))
+}
+
+/// The axes of `factor`, those of extent one that `rest` stretches under fresh names.
+fn unstretched(graph: &Graph, factor: &Factor, rest: &[Factor]) -> TractResult<Vec<char>> {
+    let mut used: Vec<char> = rest.iter().flat_map(|other| &other.axes).copied().collect();
+    used.extend(&factor.axes);
+    let mut stretched = vec![];
+    for other in rest {
+        let shape = graph.shape(other.value)?;
+        stretched.extend(other.axes.iter().zip(&shape).filter(|(_, e)| **e != 1).map(|(axis, _)| *axis));
+    }
+    let mut fresh = ('a'..='z').chain('A'..='Z').filter(|letter| !used.contains(letter));
+    let shape = graph.shape(factor.value)?;
+    let named = factor.axes.iter().zip(&shape).map(|(&axis, &extent)| {
+        if extent == 1 && stretched.contains(&axis) { fresh.next() } else { Some(axis) }
+    });
+    named.collect::<Option<Vec<char>>>().context("a product over too many axes")
+}
+
+/// The product of `factors` over all axes that are not in `target`, two factors at a time.
+fn contract(graph: &mut Graph, mut factors: Vec<Factor>, target: &[char]) -> TractResult<OutletId> {
+    let name = |axes: &[char]| axes.iter().collect::<String>();
+    while factors.len() > 2 {
+        let (a, b) = (factors.remove(0), factors.remove(0));
+        let later = |axis: &char| target.contains(axis) || factors.iter().any(|f| f.axes.contains(axis));
+        let mut axes: Vec<char> = vec![];
+        for axis in a.axes.iter().chain(&b.axes).filter(|axis| later(axis)) {
+            if !axes.contains(axis) {
+                axes.push(*axis);
+            }
+        }
+        let equation = format!("{},{}->{}", name(&a.axes), name(&b.axes), name(&axes));
+        let value = graph.product(&equation, &[a.value, b.value])?;
+        factors.insert(0, Factor { axes, value });
+    }
+    let left: Vec<String> = factors.iter().map(|factor| name(&factor.axes)).collect();
+    let values: Vec<OutletId> = factors.iter().map(|factor| factor.value).collect();
+    graph.product(&format!("{}->{}", left.join(","), name(target)), &values)
 }

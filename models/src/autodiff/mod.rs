@@ -10,11 +10,17 @@
 //! along such axes instead of being written out, and stretches where it meets a full operand. So a
 //! gradient has the rank of its value, and each axis either the value's extent or one.
 
+mod activation;
 mod convolution;
+mod cut;
 mod einsum;
 mod elementwise;
+mod gather;
+mod norm;
 mod pair;
+mod pool;
 mod reduce;
+mod select;
 mod shape;
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::panic)]
@@ -26,11 +32,13 @@ use tract_onnx::prelude::*;
 use tract_onnx::tract_core::internal::*;
 use tract_onnx::tract_core::ops;
 
+pub use cut::TrainableCut;
+
 use crate::graph::Graph;
 
 /// An operator that has no gradient rule, or one that its rule does not cover.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("no gradient rule for operator {operator} of node `{node}` (output {shape:?}): {reason}")]
+#[error("no gradient rule for operator {operator} of node `{node}` (output {shape:?}): {reason}; {cut}")]
 pub struct NoRule {
     /// The node's name.
     pub node: String,
@@ -40,6 +48,14 @@ pub struct NoRule {
     pub shape: Vec<usize>,
     /// What is missing.
     pub reason: String,
+    /// What could be trained instead.
+    pub cut: TrainableCut,
+}
+
+/// An operator met without a rule; the walk goes on to learn what lies after all of them.
+struct Gap {
+    node: usize,
+    reason: String,
 }
 
 /// The state of one backward walk.
@@ -75,12 +91,28 @@ pub(crate) fn differentiate(
     let one = graph.scalar(1.0, rank)?;
     let gradients = HashMap::from([(loss, one)]);
     let mut tape = Tape { graph, gradients, needed, transparent: vec![] };
+    let mut gaps = vec![];
     for &id in order.iter().rev() {
         if tape.needed.get(id) == Some(&true) {
-            tape.visit(id)?;
+            gaps.extend(tape.visit(id)?);
         }
     }
-    weights.iter().map(|&weight| tape.finished(weight)).collect()
+    match gaps.first() {
+        Some(nearest) => Err(TractError::new(no_rule(graph, weights, &gaps, nearest)?)),
+        None => weights.iter().map(|&weight| tape.finished(weight)).collect(),
+    }
+}
+
+fn no_rule(graph: &Graph, weights: &[OutletId], gaps: &[Gap], nearest: &Gap) -> TractResult<NoRule> {
+    let node = graph.model.node(nearest.node);
+    let nodes: Vec<usize> = gaps.iter().map(|gap| gap.node).collect();
+    Ok(NoRule {
+        node: node.name.clone(),
+        operator: node.op.name().to_string(),
+        shape: graph.shape(OutletId::new(nearest.node, 0))?.to_vec(),
+        reason: nearest.reason.clone(),
+        cut: TrainableCut::find(graph, weights, &nodes),
+    })
 }
 
 fn depends_on(graph: &Graph, order: &[usize], weights: &[OutletId]) -> Vec<bool> {
@@ -174,43 +206,56 @@ impl Tape<'_> {
         self.full(gradient, &shape)
     }
 
-    fn visit(&mut self, id: usize) -> TractResult<()> {
+    /// Applies the rule of one node; gives the gap when there is none.
+    fn visit(&mut self, id: usize) -> TractResult<Option<Gap>> {
         let node = self.graph.model.node(id).clone();
         let output = OutletId::new(id, 0);
-        let Some(&gradient) = self.gradients.get(&output) else { return Ok(()) };
+        let Some(&gradient) = self.gradients.get(&output) else { return Ok(None) };
         if node.inputs.is_empty() {
-            return Ok(());
+            return Ok(None);
         }
         if self.transparent.contains(&id) {
-            return self.give(node.inputs[0], gradient);
+            self.give(node.inputs[0], gradient)?;
+            return Ok(None);
         }
         let shape = self.graph.shape(output)?;
         let site = Site { inputs: node.inputs.iter().copied().collect(), output, shape, gradient };
-        self.apply_rule(&node, &site).map_err(|error| {
-            let no_rule = NoRule {
-                node: node.name.clone(),
-                operator: node.op.name().to_string(),
-                shape: site.shape.to_vec(),
-                reason: format!("{error:#}"),
-            };
-            TractError::new(no_rule)
-        })
+        let applied = self.apply_rule(&node, &site);
+        Ok(applied.err().map(|error| Gap { node: id, reason: format!("{error:#}") }))
     }
 
     fn apply_rule(&mut self, node: &TypedNode, site: &Site) -> TractResult<()> {
         let op = node.op.as_op();
         if let Some(op) = op.downcast_ref::<ops::cnn::Conv>() {
             convolution::rule(self, op, site)
+        } else if let Some(op) = op.downcast_ref::<ops::cnn::Deconv>() {
+            convolution::transposed_rule(self, op, site)
+        } else if let Some(op) = op.downcast_ref::<ops::cnn::MaxPool>() {
+            pool::max_rule(self, op, site)
+        } else if let Some(op) = op.downcast_ref::<ops::cnn::SumPool>() {
+            pool::sum_rule(self, op, site)
         } else if let Some(op) = op.downcast_ref::<ops::einsum::EinSum>() {
             einsum::rule(self, op, site)
         } else if let Some(op) = op.downcast_ref::<ops::binary::TypedBinOp>() {
             pair::rule(self, op, site)
         } else if let Some(op) = op.downcast_ref::<ops::element_wise::ElementWiseOp>() {
             elementwise::rule(self, op, site)
+        } else if op.is::<ops::logic::Iff>() {
+            select::rule(self, site)
         } else if let Some(op) = op.downcast_ref::<ops::nn::Reduce>() {
-            reduce::sum_rule(self, op, site)
+            reduce::rule(self, op, site)
+        } else if let Some(op) = op.downcast_ref::<ops::array::CumSum>() {
+            reduce::cumulative_sum_rule(self, op, site)
         } else if let Some(op) = op.downcast_ref::<ops::nn::Softmax>() {
-            reduce::softmax_rule(self, op, site)
+            norm::softmax_rule(self, op, site)
+        } else if let Some(op) = op.downcast_ref::<ops::nn::RmsNorm>() {
+            norm::rms_rule(self, op, site)
+        } else if let Some(op) = op.downcast_ref::<ops::array::Gather>() {
+            gather::gather_rule(self, op, site)
+        } else if let Some(op) = op.downcast_ref::<ops::array::GatherElements>() {
+            gather::elements_rule(self, op, site)
+        } else if let Some(op) = op.downcast_ref::<ops::array::GatherNd>() {
+            gather::nd_rule(self, op, site)
         } else {
             shape::rule(self, op, site)
         }

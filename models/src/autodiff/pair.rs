@@ -1,4 +1,4 @@
-//! Operators of two values: sum, difference, product, quotient, maximum and minimum with a constant.
+//! Operators of two values: sum, difference, product, quotient, power, maximum and minimum.
 
 use tract_onnx::prelude::*;
 use tract_onnx::tract_core::internal::*;
@@ -30,8 +30,15 @@ pub(super) fn rule(tape: &mut Tape<'_>, op: &TypedBinOp, site: &Site) -> TractRe
                 tape.graph.scale(quotient, -1.0)
             })
         }
-        "Max" => clip(tape, site, Side::Low),
-        "Min" => clip(tape, site, Side::High),
+        "Pow" => power(tape, site, a, b),
+        "Max" => match value_and_bound(tape, a, b) {
+            Some(clipped) => clip(tape, site, Side::Low, clipped),
+            None => extremum(tape, site, a, b),
+        },
+        "Min" => match value_and_bound(tape, a, b) {
+            Some(clipped) => clip(tape, site, Side::High, clipped),
+            None => extremum(tape, site, b, a),
+        },
         name => bail!("{name} of two values is not covered"),
     }
 }
@@ -52,6 +59,43 @@ fn hand_back(
     tape.give(operand, d)
 }
 
+/// `da = dy b a^(b-1)` and `db = dy y ln(a)`.
+fn power(tape: &mut Tape<'_>, site: &Site, a: OutletId, b: OutletId) -> TractResult<()> {
+    hand_back(tape, site, a, |tape, g| {
+        let one = tape.graph.scalar(1.0, site.shape.len())?;
+        let below = tape.graph.sub(b, one)?;
+        let rest = tape.graph.binary(math::pow(), a, below)?;
+        let slope = tape.graph.mul(rest, b)?;
+        tape.graph.mul(slope, g)
+    })?;
+    hand_back(tape, site, b, |tape, g| {
+        let logarithm = tape.graph.element(math::ln(), a)?;
+        let slope = tape.graph.mul(site.output, logarithm)?;
+        tape.graph.mul(slope, g)
+    })
+}
+
+/// `max(larger, smaller)` or `min(smaller, larger)` of two variable values: all of the gradient to the
+/// one that wins when `larger` is above, half to each at a tie (as PyTorch's `maximum` has it).
+fn extremum(tape: &mut Tape<'_>, site: &Site, larger: OutletId, smaller: OutletId) -> TractResult<()> {
+    let graph = &mut *tape.graph;
+    let difference = graph.sub(larger, smaller)?;
+    let above = graph.step(difference)?;
+    let negated = graph.scale(difference, -1.0)?;
+    let below = graph.step(negated)?;
+    let lead = graph.sub(above, below)?;
+    let half = graph.scale(lead, 0.5)?;
+    // The winner of a maximum is its first operand where the difference is positive; a minimum swaps
+    // its operands, so that the same weights serve.
+    let first = graph.offset(half, 0.5)?;
+    hand_back(tape, site, site.inputs[0], |tape, g| tape.graph.mul(first, g))?;
+    hand_back(tape, site, site.inputs[1], |tape, g| {
+        let one = tape.graph.scalar(1.0, site.shape.len())?;
+        let second = tape.graph.sub(one, first)?;
+        tape.graph.mul(second, g)
+    })
+}
+
 #[derive(Clone, Copy, PartialEq)]
 enum Side {
     Low,
@@ -60,14 +104,13 @@ enum Side {
 
 /// `max(x, low)` or `min(x, high)`; a minimum right after a maximum is treated as one clip, so that
 /// one mask serves both.
-fn clip(tape: &mut Tape<'_>, site: &Site, side: Side) -> TractResult<()> {
-    let (value, bound) = value_and_bound(tape, site.inputs[0], site.inputs[1])?;
+fn clip(tape: &mut Tape<'_>, site: &Site, side: Side, (value, bound): (OutletId, f32)) -> TractResult<()> {
     let inner = tape.graph.model.node(value.node).clone();
     let inner_is_max = inner.op_as::<TypedBinOp>().is_some_and(|op| op.0.name() == "Max");
     if side == Side::High
         && inner_is_max
         && tape.forward_users(value) == 1
-        && let Ok((_, low)) = value_and_bound(tape, inner.inputs[0], inner.inputs[1])
+        && let Some((_, low)) = value_and_bound(tape, inner.inputs[0], inner.inputs[1])
     {
         let mask = mask(tape, site.output, Some(low), Some(bound))?;
         let d = tape.graph.mul(mask, site.gradient)?;
@@ -80,9 +123,10 @@ fn clip(tape: &mut Tape<'_>, site: &Site, side: Side) -> TractResult<()> {
     tape.give(value, d)
 }
 
-fn value_and_bound(tape: &Tape<'_>, a: OutletId, b: OutletId) -> TractResult<(OutletId, f32)> {
+/// The clipped value and its bound, where one of the operands is a constant of one number.
+fn value_and_bound(tape: &Tape<'_>, a: OutletId, b: OutletId) -> Option<(OutletId, f32)> {
     let bounded = |value, bound| tape.constant_scalar(bound).map(|bound| (value, bound));
-    bounded(a, b).or_else(|| bounded(b, a)).context("a maximum or minimum of two variable values")
+    bounded(a, b).or_else(|| bounded(b, a))
 }
 
 /// One where the clipped `y` lies strictly between its bounds, zero elsewhere: `min(d * 1e30, 1)` of

@@ -56,6 +56,17 @@ pub fn int_tensor(name: &str, values: &[i64]) -> pb::TensorProto {
     }
 }
 
+/// A tensor of truth values.
+pub fn bool_tensor(name: &str, shape: &[usize], values: &[bool]) -> pb::TensorProto {
+    pb::TensorProto {
+        name: name.into(),
+        dims: shape.iter().map(|&d| d as i64).collect(),
+        data_type: DataType::Bool as i32,
+        raw_data: values.iter().map(|&v| u8::from(v)).collect(),
+        ..Default::default()
+    }
+}
+
 /// A float value of fixed shape.
 pub fn value_info(name: &str, shape: &[usize]) -> pb::ValueInfoProto {
     info(name, shape.iter().map(|&d| dim(d)).collect())

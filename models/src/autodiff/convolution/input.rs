@@ -1,13 +1,13 @@
 //! Gradient of a convolution with respect to its input.
 //!
-//! With stride `s` and padding `p`, input position `s*q + r` (phase `r`) receives `dy[o] * w[k]` from
-//! every pair with `s*o + k = s*q + r + p`. So each phase is a small stride-one convolution of `dy`
-//! with the taps `k = r + p (mod s)`, and the phases interleave. Stride one is the case of one phase:
-//! the well-known convolution with the flipped, transposed kernel. Inserting zeros instead would
-//! multiply most of them for nothing.
+//! With stride `s`, dilation `d` and padding `p`, input position `s*q + r` (phase `r`) receives
+//! `dy[o] * w[k]` from every pair with `s*o + d*k = s*q + r + p`. So each phase is a small stride-one
+//! convolution of `dy` with the taps `d*k = r + p (mod s)`, and the phases interleave. From one such
+//! tap to the next `o` moves by `d / gcd(s, d)`, which is the dilation of that convolution. Stride one
+//! is the case of one phase: the well-known convolution with the flipped, transposed kernel. Inserting
+//! zeros instead would multiply most of them for nothing.
 
 use tract_onnx::prelude::*;
-use tract_onnx::tract_core::ops::array::Gather;
 use tract_onnx::tract_core::ops::change_axes::AxisOp;
 use tract_onnx::tract_core::ops::cnn::KernelFormat;
 use tract_onnx::tract_core::ops::nn::DataFormat;
@@ -21,19 +21,35 @@ struct Phase {
     taps: Vec<usize>,
     /// Output position that the first tap reads, relative to `q`.
     first: isize,
+    /// How far the output position moves from one tap to the next.
+    dilation: usize,
 }
 
 impl Phase {
     fn new(geometry: &Geometry, axis: usize, phase: usize) -> Self {
-        let (stride, reach) = (geometry.stride[axis], phase + geometry.before[axis]);
+        let (stride, dilation) = (geometry.stride[axis], geometry.dilation[axis]);
+        let reach = phase + geometry.before[axis];
         let taps: Vec<usize> =
-            (0..geometry.kernel[axis]).rev().filter(|k| k % stride == reach % stride).collect();
-        let first = taps.first().map_or(0, |&k| (reach as isize - k as isize).div_euclid(stride as isize));
-        Self { taps, first }
+            (0..geometry.kernel[axis]).rev().filter(|k| k * dilation % stride == reach % stride).collect();
+        let first = taps
+            .first()
+            .map_or(0, |&k| (reach as isize - (k * dilation) as isize).div_euclid(stride as isize));
+        Self { taps, first, dilation: dilation / gcd(stride, dilation) }
+    }
+
+    /// Output positions from the first tap to the last, both included.
+    fn span(&self) -> usize {
+        self.taps.len().saturating_sub(1) * self.dilation + 1
     }
 }
 
-pub(super) fn gradient(
+fn gcd(a: usize, b: usize) -> usize {
+    if b == 0 { a } else { gcd(b, a % b) }
+}
+
+/// The gradient of the channels-last input `[n, h.., c]`, from the `kernel` `[out, c / groups, k...]`
+/// and the gradient of the output `[n, ho.., out]`.
+pub(in crate::autodiff) fn gradient(
     graph: &mut Graph,
     geometry: &Geometry,
     kernel: OutletId,
@@ -62,11 +78,16 @@ pub(super) fn gradient(
     Ok(d)
 }
 
-/// `[out, in, k...]` to `[in, out, taps]`; a depthwise kernel `[c, 1, k...]` to `[c, 1, taps]`.
+/// `[out, in / groups, k...]` to `[in, out / groups, taps]`.
 fn transposed_kernel(graph: &mut Graph, geometry: &Geometry, kernel: OutletId) -> TractResult<OutletId> {
-    let kernel = if geometry.depthwise { kernel } else { graph.move_axis(kernel, 1, 0)? };
-    let per_group = if geometry.depthwise { 1 } else { geometry.out };
-    graph.reshape(kernel, &[geometry.channels, per_group, geometry.taps()])
+    let (inner, outer) = (geometry.channels_per_group(), geometry.out_per_group());
+    let taps = geometry.taps();
+    if inner == 1 || outer == 1 {
+        return graph.reshape(kernel, &[geometry.channels, outer, taps]);
+    }
+    let split = graph.reshape(kernel, &[geometry.groups, outer, inner, taps])?;
+    let swapped = graph.move_axis(split, 2, 1)?;
+    graph.reshape(swapped, &[geometry.channels, outer, taps])
 }
 
 fn one_phase(
@@ -91,16 +112,17 @@ fn one_phase(
     let mut window = gradient;
     for (i, phase) in phases.iter().enumerate() {
         let axis = SPATIAL + i;
-        let end = phase.first + (quotients[i] + extents[i]) as isize - 1;
+        let end = phase.first + (quotients[i] + phase.span()) as isize - 1;
         let available = geometry.output[i] as isize;
         let (start, stop) = (phase.first.clamp(0, available), end.clamp(0, available));
         window = graph.slice(window, axis, start as usize, stop as usize)?;
         before.push((start - phase.first) as usize);
         after.push((end - stop) as usize);
     }
-    let group = if geometry.depthwise { geometry.channels } else { 1 };
-    let channels = (geometry.out, geometry.channels);
-    let op = convolution(DataFormat::NHWC, KernelFormat::OIHW, &extents, (&before, &after), channels, group);
+    let (channels, padding) = ((geometry.out, geometry.channels), (before.as_slice(), after.as_slice()));
+    let mut op =
+        convolution(DataFormat::NHWC, KernelFormat::OIHW, &extents, padding, channels, geometry.groups);
+    op.pool_spec.dilations = Some(phases.iter().map(|p| p.dilation).collect());
     let no_bias = graph.scalar(0.0, 0)?;
     graph.node(op, &[window, kernel, no_bias])
 }
@@ -127,15 +149,14 @@ fn select_taps(
     let selected = if in_order {
         kernel
     } else {
-        let indices = graph.constant(tensor1(&indices))?;
-        graph.node(Gather::new(2), &[kernel, indices])?
+        graph.gather(kernel, 2, &indices)?
     };
     let target: Vec<usize> = shape[..2].iter().chain(extents).copied().collect();
     graph.reshape(selected, &target)
 }
 
 /// Joins phases, row-major over `stride`: each spatial axis gains an axis of its phases right after it.
-fn interleave(
+pub(in crate::autodiff) fn interleave(
     graph: &mut Graph,
     stride: &[usize],
     level: usize,
@@ -154,7 +175,7 @@ fn interleave(
     Ok(*one)
 }
 
-fn unravel(mut index: usize, extents: &[usize]) -> Vec<usize> {
+pub(in crate::autodiff) fn unravel(mut index: usize, extents: &[usize]) -> Vec<usize> {
     let mut position = vec![0; extents.len()];
     for (i, &extent) in extents.iter().enumerate().rev() {
         position[i] = index % extent;
