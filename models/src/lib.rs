@@ -13,6 +13,7 @@ pub mod layout;
 pub mod objective;
 pub mod onnx;
 pub mod optimizer;
+pub mod plan;
 pub mod selection;
 pub mod step;
 pub mod tensors;
