@@ -10,6 +10,7 @@ pub mod compile;
 pub(crate) mod graph;
 pub mod input;
 pub mod layout;
+pub mod lora;
 pub mod objective;
 pub mod onnx;
 pub mod optimizer;

@@ -86,6 +86,8 @@ fn make(architecture: &Architecture, input: InputSpec, trained: Selection) -> Bu
             batch: BATCH,
             trains: "the last stages".into(),
         },
+        selection: None,
+        plan: None,
         parts: vec![],
     };
     Bundle { manifest, encoder, step, reference }
