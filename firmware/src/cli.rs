@@ -6,7 +6,9 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use sedge_firmware::{DeviceConfig, MAX_OUTPUT_BYTES, Pace, Resume, RunConfig, SourceOptions};
+use sedge_firmware::{
+    DEFAULT_STEP_BYTES, DeviceConfig, MAX_OUTPUT_BYTES, Pace, Resume, RunConfig, SourceOptions,
+};
 use tracing_subscriber::EnvFilter;
 
 const EXAMPLES: &str = "\
@@ -81,6 +83,10 @@ pub(crate) struct RunArguments {
     /// Steps between two looks at the training copy.
     #[arg(long, value_name = "N", default_value_t = DeviceConfig::default().steps_per_candidate)]
     steps_per_candidate: u32,
+    /// Memory that a training step may take at its peak, in megabytes; a bundle whose step is planned to
+    /// take more is refused.
+    #[arg(long, value_name = "MB", default_value_t = megabytes(DEFAULT_STEP_BYTES), value_parser = positive)]
+    memory_mb: f64,
     /// Stated cost of a step in milliseconds of the stream, at the pace `fast`.
     #[arg(long, value_name = "MS", default_value_t = DeviceConfig::default().step_ms)]
     step_ms: u64,
@@ -147,6 +153,7 @@ impl RunArguments {
             pairs: self.pairs,
             steps_per_candidate: self.steps_per_candidate,
             step_ms: self.step_ms,
+            step_bytes: (self.memory_mb * 1e6) as u64,
             ..DeviceConfig::default()
         };
         let resume = match (self.resume, self.fresh) {
@@ -166,6 +173,11 @@ impl RunArguments {
             ..RunConfig::new(self.bundle, self.source, self.out)
         }
     }
+}
+
+/// Bytes as megabytes of a million.
+fn megabytes(bytes: u64) -> f64 {
+    bytes as f64 / 1e6
 }
 
 fn positive(text: &str) -> Result<f64, String> {

@@ -6,6 +6,7 @@ use sedge_core::{
     WindowConfig,
 };
 use sedge_models::bundle::Manifest;
+use sedge_models::plan::Plan;
 use sedge_models::{InputSpec, Modality};
 use sedge_readings::{ImuSample, Span};
 use serde::{Deserialize, Serialize};
@@ -20,6 +21,10 @@ pub const MAX_HELD_OUT: usize = 128;
 pub const MAX_DIMENSIONS: usize = 1280;
 /// Most inertial samples held at once, and so the longest window.
 pub const MAX_IMU: usize = 1024;
+
+/// Peak memory of a step unless told otherwise: half of the smallest board meant, which has 512 MB and also
+/// holds the system, the encoder and the kept samples.
+pub const DEFAULT_STEP_BYTES: u64 = 256_000_000;
 
 /// The learner as this daemon sizes it.
 pub(crate) type Learner = sedge_core::Learner<MAX_PAIRS, MAX_HELD_OUT, MAX_DIMENSIONS, MAX_IMU>;
@@ -74,6 +79,9 @@ pub struct DeviceConfig {
     pub hold_out_every: u32,
     /// Bytes for the samples of all pairs; fewer pairs are kept where they do not fit.
     pub sample_bytes: usize,
+    /// Bytes that one training step may take at its peak, weights and state among them; a step that is
+    /// planned to take more is refused.
+    pub step_bytes: u64,
     /// Steps between two looks at the training copy.
     pub steps_per_candidate: u32,
     /// Steps over which the learning rate rises.
@@ -107,6 +115,7 @@ impl Default for DeviceConfig {
             held_out_pairs: 64,
             hold_out_every: 4,
             sample_bytes: 64 << 20,
+            step_bytes: DEFAULT_STEP_BYTES,
             steps_per_candidate: 20,
             warm_up_steps: 20,
             pairing: None,
@@ -152,6 +161,18 @@ impl DeviceConfig {
                 measured: self.pace == Pace::Realtime,
             },
             guard: self.guard,
+        })
+    }
+
+    /// Whether a step of this plan may run: it need not fit where nothing adapts.
+    pub(crate) fn fits_memory(&self, plan: &Plan) -> Result<(), DeviceError> {
+        if !self.adapt || plan.peak_bytes <= self.step_bytes {
+            return Ok(());
+        }
+        Err(DeviceError::Memory {
+            planned: plan.peak_bytes,
+            budget: self.step_bytes,
+            at: plan.peak_at.clone(),
         })
     }
 
@@ -251,6 +272,21 @@ mod tests {
         // Room for 160 pairs of 600 bytes.
         assert_eq!(fit(96_000).unwrap(), (128, 32));
         assert!(matches!(fit(1_000), Err(DeviceError::Option { option: "sample_bytes", .. })));
+    }
+
+    #[test]
+    fn a_step_beyond_the_memory_is_refused_unless_nothing_adapts() {
+        let plan = Plan { peak_bytes: 300_000_000, ..Plan::default() };
+        let config = DeviceConfig::default();
+        let error = config.fits_memory(&plan).unwrap_err();
+        assert!(matches!(
+            error,
+            DeviceError::Memory { planned: 300_000_000, budget: DEFAULT_STEP_BYTES, .. }
+        ));
+        let said = error.to_string();
+        assert!(said.contains("300.0 MB") && said.contains("256.0 MB") && said.contains("--train"), "{said}");
+        assert!(DeviceConfig { step_bytes: 300_000_000, ..config.clone() }.fits_memory(&plan).is_ok());
+        assert!(DeviceConfig { adapt: false, ..config }.fits_memory(&plan).is_ok());
     }
 
     #[test]

@@ -8,7 +8,7 @@ use sedge_boards::sim::{RigError, SpecError};
 use sedge_core::{ConfigError, Refusal};
 use sedge_engine::EngineError;
 use sedge_models::bundle::BundleError;
-use sedge_models::onnx::OnnxError;
+use sedge_models::lora::LoraError;
 use sedge_recordings::RecordingError;
 
 use crate::checkpoint::CheckpointError;
@@ -37,6 +37,22 @@ pub enum DeviceError {
         /// What is allowed.
         limit: f32,
     },
+    /// The training step needs more memory than it may take.
+    #[error(
+        "a training step is planned to take {:.1} MB at its peak (at `{at}`), and {:.1} MB are allowed; raise \
+         --memory-mb, run with --adapt off, or export the bundle again with a smaller --batch or a smaller \
+         part to --train (`head`, `bias`, `last:1`)",
+        *planned as f64 / 1e6,
+        *budget as f64 / 1e6
+    )]
+    Memory {
+        /// Planned bytes.
+        planned: u64,
+        /// Bytes allowed.
+        budget: u64,
+        /// The node at which the most is alive.
+        at: String,
+    },
     /// An option makes no sense.
     #[error("`{option}` is {found}; it must be {wanted}")]
     Option {
@@ -55,7 +71,7 @@ pub enum DeviceError {
     Engine(#[from] EngineError),
     /// Adapted weights do not fit the encoder.
     #[error("the adapted weights cannot be put into the encoder: {0}")]
-    Weights(#[from] OnnxError),
+    Weights(#[from] LoraError),
     /// Views could not be drawn.
     #[error("views of the samples cannot be drawn: {0}")]
     Views(#[from] AugmentError),

@@ -15,7 +15,7 @@ mod source;
 mod summary;
 
 pub use checkpoint::{CHECKPOINT_FILE, CheckpointError, MAX_CHECKPOINT_BYTES};
-pub use config::{DeviceConfig, MAX_DIMENSIONS, MAX_HELD_OUT, MAX_IMU, MAX_PAIRS, Pace};
+pub use config::{DEFAULT_STEP_BYTES, DeviceConfig, MAX_DIMENSIONS, MAX_HELD_OUT, MAX_IMU, MAX_PAIRS, Pace};
 pub use device::{Device, HeldOut, Percentiles, SELF_TEST_LIMIT};
 pub use error::{DeviceError, OutputError, RunError, SourceError};
 pub use output::{Collected, MAX_OUTPUT_BYTES, Sink};

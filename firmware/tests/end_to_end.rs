@@ -404,3 +404,36 @@ fn what_is_served_is_what_was_accepted() {
         sedge_models::onnx::replace_initializers(&image_bundle().encoder, device.weights()).unwrap();
     assert_eq!(replaced, device.encoder_onnx());
 }
+
+#[test]
+fn a_step_beyond_the_memory_is_refused_whether_the_bundle_states_its_plan_or_not() {
+    let mut bundle = image_bundle().clone();
+    let small = DeviceConfig { step_bytes: 100_000, ..quick() };
+    let refused = |bundle: &Bundle| match Device::new(bundle, &small).map(|_| ()) {
+        Err(DeviceError::Memory { planned, budget: 100_000, .. }) => planned,
+        other => panic!("{other:?}"),
+    };
+    let planned = refused(&bundle);
+    assert!(planned > 100_000);
+    bundle.manifest.plan = Some(sedge_models::plan::plan(&bundle.step.onnx).unwrap());
+    assert!(refused(&bundle).abs_diff(planned) * 20 < planned, "the file's plan is the engine's");
+    let large = DeviceConfig { step_bytes: 2 * planned, ..quick() };
+    assert!(Device::new(&bundle, &large).is_ok());
+    assert!(Device::new(&bundle, &DeviceConfig { adapt: false, ..small }).is_ok());
+    bundle.manifest.plan.as_mut().unwrap().peak_bytes = 1 << 40;
+    let stated = Device::new(&bundle, &large).map(|_| ());
+    assert!(matches!(stated, Err(DeviceError::Memory { planned: 0x100_0000_0000, .. })), "{stated:?}");
+}
+
+/// Bundles that were shipped before a plan or a selection was stored.
+#[test]
+fn older_bundles_still_run() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../models/bundles");
+    for name in ["image-sim.sedge", "imu-sim.sedge"] {
+        let file = folder.join(name);
+        let bundle = Bundle::read(&file).unwrap();
+        assert_eq!((bundle.manifest.plan.as_ref(), bundle.manifest.selection.as_ref()), (None, None));
+        Device::new(&bundle, &DeviceConfig::default()).unwrap();
+        assert!(bundle.to_bytes().unwrap() == std::fs::read(&file).unwrap(), "{name} is packed as it was");
+    }
+}

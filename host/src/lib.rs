@@ -1,6 +1,7 @@
 //! The host side of Sedge: what the `sedge` command line is made of. Each folder is the machinery of
 //! one verb; `cli` only parses and calls.
 
+pub mod budget;
 pub mod cli;
 pub mod data;
 pub mod encoder;

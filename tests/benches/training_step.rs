@@ -171,11 +171,21 @@ fn compare(arguments: &Arguments, python: &OsString) -> Result<(), Failure> {
     run(python_script(python, "export.py").arg(folder.path()).args(&nets))?;
 
     println!("Training step, {} threads, best median of {} turns\n", arguments.threads, arguments.turns);
-    header(&["net, part", "Sedge ms", "PyTorch ms", "ORT Training ms", "of the faster", "Sedge MB", "PyTorch MB", "ORT MB"]);
+    header(&[
+        "net, part",
+        "Sedge ms",
+        "PyTorch ms",
+        "ORT Training ms",
+        "of the faster",
+        "Sedge MB",
+        "PyTorch MB",
+        "ORT MB",
+    ]);
     for (net, batch, parts) in NETS.iter().filter(|(net, ..)| chosen(net)) {
         for part in *parts {
             let file = folder.path().join(format!("{net}.onnx"));
-            let mut contenders = vec![ours(arguments, file, part, *batch), pytorch(arguments, python, net, part)];
+            let mut contenders =
+                vec![ours(arguments, file, part, *batch), pytorch(arguments, python, net, part)];
             if let Some(python) = &arguments.ort_training {
                 contenders.push(ort(arguments, python, net, part, folder.path()));
             }
@@ -183,7 +193,16 @@ fn compare(arguments: &Arguments, python: &OsString) -> Result<(), Failure> {
         }
     }
     println!("\nEmbedding, {} threads\n", arguments.threads);
-    header(&["net, batch", "Sedge ms", "PyTorch ms", "ORT ms", "of the faster", "Sedge MB", "PyTorch MB", "ORT MB"]);
+    header(&[
+        "net, batch",
+        "Sedge ms",
+        "PyTorch ms",
+        "ORT ms",
+        "of the faster",
+        "Sedge MB",
+        "PyTorch MB",
+        "ORT MB",
+    ]);
     for (net, batches) in INFERENCE.iter().filter(|(net, _)| chosen(net)) {
         for batch in batches {
             let file = folder.path().join(format!("{net}.batch{batch}.onnx"));
@@ -232,7 +251,9 @@ fn ort<'a>(
     let part = part.to_owned();
     let command = move || {
         let mut command = python_script(python, "ort.py");
-        command.args([net, &part, &arguments.threads.to_string(), &arguments.seconds.to_string()]).arg(folder);
+        command
+            .args([net, &part, &arguments.threads.to_string(), &arguments.seconds.to_string()])
+            .arg(folder);
         command
     };
     Contender { name: "ONNX Runtime", command: Box::new(command) }

@@ -64,6 +64,8 @@ impl Device {
     /// Prepares a bundle and tests that its encoder does here what it did where it was made.
     pub fn new(bundle: &Bundle, config: &DeviceConfig) -> Result<Self, DeviceError> {
         let learner_config = config.learner(&bundle.manifest)?;
+        // What the file states is looked at before anything is loaded; the loaded step's own plan decides.
+        bundle.manifest.plan.as_ref().map_or(Ok(()), |plan| config.fits_memory(plan))?;
         let preparation = Arc::new(Preparation::new(&bundle.manifest.input, config)?);
         let mut encoder = Encoder::new(&bundle.encoder, 1)?;
         let reference_inputs = normalised(&preparation, &bundle.reference.inputs)?;

@@ -11,7 +11,7 @@ use ndarray::{Array2, ArrayD, Axis, stack};
 use sedge_core::{Evidence, Measure, PairedDifference, Verdict};
 use sedge_engine::{Encoder, Engine, TractStep};
 use sedge_models::bundle::Bundle;
-use sedge_models::onnx::replace_initializers;
+use sedge_models::lora;
 use sedge_models::{StateRole, StepSpec, Tensors};
 use serde::Serialize;
 
@@ -87,6 +87,7 @@ impl Trainer {
         let scalars = given.into_iter().filter(|(name, _)| takes(name)).map(|(n, v)| (n.to_owned(), v));
         let onnx: Arc<[u8]> = bundle.encoder.as_slice().into();
         let mut step = TractStep::new(&bundle.step)?;
+        config.fits_memory(step.plan())?;
         let state = step.state()?;
         // A step that cannot be put back would only be noticed at the first rejection.
         step.set_state(&state)?;
@@ -131,7 +132,7 @@ impl Trainer {
 
     fn candidate(&mut self, pairs: &[Pair]) -> Result<(Look, f32), DeviceError> {
         let state = self.step.state()?;
-        let mut seen = Seen::new(&replace_initializers(&self.onnx, &state)?)?;
+        let mut seen = Seen::new(&lora::merge(&self.onnx, &state)?)?;
         let look = seen.look(pairs, &self.preparation, self.temperature)?;
         let reference = seen.encoder.embed(self.reference_inputs.view())?;
         Ok((look, measure::drift(&reference, &self.reference_embeddings)))
@@ -185,7 +186,7 @@ impl Trainer {
 
     /// Makes the incumbent state the encoder in service.
     fn serve(&mut self) -> Result<Serving, DeviceError> {
-        let onnx = replace_initializers(&self.onnx, &self.incumbent_state)?;
+        let onnx = lora::merge(&self.onnx, &self.incumbent_state)?;
         self.incumbent = Seen::new(&onnx)?;
         let weights = adapted(self.step.spec(), &self.incumbent_state);
         Ok(Serving { encoder: Encoder::new(&onnx, 1)?, weights, onnx })

@@ -43,7 +43,7 @@ pub struct Args {
     /// Data of reference samples, read as the run's data was [default: the run's data]
     #[arg(long, value_name = "PATH")]
     data: Option<String>,
-    /// What the board trains beside the projection head: head, last:N (stages) or all
+    /// What the board trains beside the projection head: head, last:N, bias, lora:R, all, or names with * and ?
     #[arg(long, value_name = "PART", default_value_t = Selection::Last(2), help_heading = "Adaptation")]
     train: Selection,
     /// Rows of a step on the board, two for each pair
@@ -107,7 +107,7 @@ pub(super) fn run(args: &Args, out: &mut dyn Write) -> Result<(), CliError> {
     let name = args.name.clone().unwrap_or_else(|| default_name(args));
     let options = ExportOptions {
         name,
-        train: args.train,
+        train: args.train.clone(),
         batch: args.batch,
         lr: args.lr,
         temperature: args.temperature.unwrap_or(config.temperature as f32),

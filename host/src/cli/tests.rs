@@ -117,7 +117,7 @@ mod inspecting {
         let architecture = Architecture::preset("image-tiny").unwrap();
         let input = InputSpec::image(32, 32, [0.5; 3], [0.25; 3]);
         let trained = Trained::fresh(&architecture, &input, 1).unwrap();
-        let step: TrainingStep = board_step(&trained, Selection::Head, 8, (0.1, 0.0, 0.5), 1).unwrap();
+        let step: TrainingStep = board_step(&trained, &Selection::Head, 8, (0.1, 0.0, 0.5), 1).unwrap();
         let dim = architecture.embedding_dim();
         Bundle {
             manifest: Manifest {
@@ -142,6 +142,8 @@ mod inspecting {
                     batch: step.spec.batch,
                     trains: "projection head".into(),
                 },
+                selection: None,
+                plan: None,
                 parts: Vec::new(),
             },
             encoder: onnx(&trained, Form::Folded).unwrap(),

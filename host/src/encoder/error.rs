@@ -3,7 +3,9 @@
 use sedge_engine::EngineError;
 use sedge_models::architecture::ArchitectureError;
 use sedge_models::compile::CompileError;
+use sedge_models::lora::LoraError;
 use sedge_models::onnx::OnnxError;
+use sedge_models::selection::SelectionError;
 
 use crate::data::DataError;
 
@@ -17,6 +19,12 @@ pub enum EncoderError {
     /// The training step could not be compiled.
     #[error(transparent)]
     Compile(#[from] CompileError),
+    /// What should be trained is not there.
+    #[error(transparent)]
+    Selection(#[from] SelectionError),
+    /// Low-rank deltas could not be laid on the weights chosen.
+    #[error(transparent)]
+    LowRank(#[from] LoraError),
     /// A graph could not be loaded or run.
     #[error(transparent)]
     Engine(#[from] EngineError),

@@ -4,10 +4,11 @@
 use prost::Message;
 use sedge_models::architecture::{Architecture, Form, fold};
 use sedge_models::compile::{Recipe, compile};
+use sedge_models::lora;
 use sedge_models::objective::{Objective, ProjectionHead};
 use sedge_models::onnx::build::Batch;
 use sedge_models::optimizer::Optimizer;
-use sedge_models::selection::Selection;
+use sedge_models::selection::{Choice, Selection, SelectionError, describe_stages};
 use sedge_models::{InputSpec, Tensors, TrainingStep};
 
 use super::EncoderError;
@@ -49,11 +50,17 @@ fn optimizer(name: OptimizerName) -> Optimizer {
     }
 }
 
-/// Names of the weights of `weights` that a step may train; running statistics and an optimiser's memory
-/// (`<weight>/mean`), which a checkpoint holds too, are not among them.
-fn trainable(architecture: &Architecture, weights: &Tensors, selection: Selection) -> Vec<String> {
-    let learned = weights.keys().filter(|name| !name.contains(".running_") && !name.contains('/'));
-    selection.pick(&architecture.stages(), learned)
+/// What `selection` picks of `weights`; an optimiser's memory (`<weight>/mean`), which a checkpoint holds too,
+/// is not among them.
+fn choose(
+    architecture: &Architecture,
+    weights: &Tensors,
+    selection: &Selection,
+) -> Result<Choice, SelectionError> {
+    let learned = weights.iter().filter(|(name, _)| !name.contains('/'));
+    let named = learned.map(|(name, weight)| (name.as_str(), weight.shape()));
+    let (weights, blocks) = describe_stages(&architecture.stages(), named);
+    selection.choose(&weights, &blocks)
 }
 
 /// The step that pretrains every layer by NT-Xent, batch norm by batch statistics, weights drawn by
@@ -96,7 +103,7 @@ fn full_step(
 ) -> Result<TrainingStep, EncoderError> {
     let Trained { architecture, input, weights } = encoder;
     let graph = architecture.graph(Form::Training, Batch::Fixed(batch), &input.shape, weights)?;
-    let trained = trainable(architecture, weights, Selection::All);
+    let trained = choose(architecture, weights, &Selection::All)?.trained;
     Ok(compile(Recipe {
         statistics: weights.clone(),
         optimizer,
@@ -112,21 +119,22 @@ fn full_step(
 /// `encoder` carries from pretraining are kept.
 ///
 /// # Errors
-/// When a weight is missing.
+/// When a weight is missing, or the selection picks nothing of the folded encoder.
 pub fn board_step(
     encoder: &Trained,
-    selection: Selection,
+    selection: &Selection,
     batch: usize,
     (lr, weight_decay, temperature): (f32, f32, f32),
     seed: u64,
 ) -> Result<TrainingStep, EncoderError> {
     let Trained { architecture, input, weights } = encoder;
     let folded = fold(weights)?;
-    let graph = architecture.graph(Form::Folded, Batch::Fixed(batch), &input.shape, &folded)?;
-    let trained = trainable(architecture, &folded, selection);
+    let mut graph = architecture.graph(Form::Folded, Batch::Fixed(batch), &input.shape, &folded)?;
+    let choice = choose(architecture, &folded, selection)?;
+    let mut trained = lora::attach(&mut graph, &choice.low_rank, seed)?;
+    trained.extend(choice.trained);
     let objective = Objective::NtXent { head: head(architecture), temperature };
-    let mut step =
-        compile(Recipe { lr, weight_decay, seed, ..Recipe::new(graph, trained, objective) })?;
+    let mut step = compile(Recipe { lr, weight_decay, seed, ..Recipe::new(graph, trained, objective) })?;
     for (name, value) in &mut step.initial {
         if let Some(known) = weights.get(name).filter(|known| known.shape() == value.shape()) {
             value.clone_from(known);

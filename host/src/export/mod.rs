@@ -97,9 +97,9 @@ pub fn pack(
         return Err(ExportError::Parity(parity));
     }
     let rates = (options.lr, options.weight_decay, options.temperature);
-    let step = encoder::board_step(trained, options.train, options.batch, rates, options.made_by.seed)?;
+    let step = encoder::board_step(trained, &options.train, options.batch, rates, options.made_by.seed)?;
     // A step that the engine refuses must not reach a board.
-    TractStep::new(&step)?;
+    let plan = TractStep::new(&step)?.plan().clone();
     let manifest = Manifest {
         format: FORMAT,
         name: options.name.clone(),
@@ -112,8 +112,10 @@ pub fn pack(
             temperature: options.temperature,
             weight_decay: options.weight_decay,
             batch: options.batch,
-            trains: trains(options.train, &step.spec),
+            trains: trains(&options.train, &step.spec),
         },
+        selection: Some(options.train.clone()),
+        plan: Some(plan),
         parts: vec![],
     };
     let reference = Reference { inputs, embeddings };
@@ -131,12 +133,13 @@ pub fn compare(a: &Array2<f32>, b: &Array2<f32>) -> Parity {
     Parity { samples: a.nrows(), relative: worst / scale }
 }
 
-fn trains(selection: Selection, spec: &sedge_models::StepSpec) -> String {
+fn trains(selection: &Selection, spec: &sedge_models::StepSpec) -> String {
     let values: usize = spec.state_of(StateRole::Parameter).map(|s| s.shape.iter().product::<usize>()).sum();
     let part = match selection {
         Selection::Head => "the projection head".to_string(),
         Selection::Last(n) => format!("the projection head and the last {n} stages"),
         Selection::All => "the projection head and the whole encoder".to_string(),
+        _ => "the projection head and part of the encoder".to_string(),
     };
     format!("{part} ({selection}), {values} values")
 }

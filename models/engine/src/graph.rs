@@ -5,6 +5,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use ndarray::{ArrayD, ArrayViewD, IxDyn};
+use sedge_models::plan::Plan;
 use sedge_models::{layout, onnx};
 use tract_onnx::prelude::*;
 use tract_onnx::tract_core::internal::*;
@@ -21,6 +22,8 @@ pub(crate) struct Graph {
     state: TypedSimpleState,
     pub(crate) inputs: Vec<(String, Vec<usize>)>,
     pub(crate) outputs: Vec<Vec<usize>>,
+    /// Memory and work of a run, or why they are not known.
+    pub(crate) cost: std::result::Result<Plan, String>,
 }
 
 impl Graph {
@@ -47,14 +50,14 @@ impl Graph {
                 .collect::<TractResult<_>>()?;
             let outputs: Vec<Vec<usize>> =
                 model.output_outlets()?.iter().map(shape).collect::<TractResult<_>>()?;
-            let mut model = rows::widen(&model)?;
-            model.optimize()?;
-            let plan = model.into_runnable()?;
+            let mut optimised = rows::widen(&model)?;
+            optimised.optimize()?;
+            let cost = Plan::of(&model, &optimised).map_err(|e| format!("{e:#}"));
+            let plan = optimised.into_runnable()?;
             let state = plan.spawn()?;
-            Ok((plan, state, inputs, outputs))
+            Ok(Self { what, plan, state, inputs, outputs, cost })
         });
-        let (plan, state, inputs, outputs) = prepared.map_err(|reason| EngineError::Load { what, reason })?;
-        Ok(Self { what, plan, state, inputs, outputs })
+        prepared.map_err(|reason| EngineError::Load { what, reason })
     }
 
     /// Runs the graph over `inputs`, in the order of [`Graph::inputs`].

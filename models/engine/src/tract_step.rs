@@ -3,6 +3,7 @@
 
 use ndarray::ArrayViewD;
 use sedge_models::compile::SKIPPED;
+use sedge_models::plan::Plan;
 use sedge_models::{StepSpec, Tensors, TrainingStep};
 use tract_onnx::prelude::*;
 
@@ -27,6 +28,7 @@ enum Feed {
 /// A training step on the CPU.
 pub struct TractStep {
     spec: StepSpec,
+    plan: Plan,
     graph: Graph,
     feeds: Vec<Feed>,
     state: Vec<TValue>,
@@ -41,6 +43,7 @@ impl TractStep {
     /// initial state does not fit.
     pub fn new(step: &TrainingStep) -> Result<Self> {
         let graph = Graph::load(WHAT, &step.onnx, None)?;
+        let plan = graph.cost.clone().map_err(|reason| EngineError::Load { what: WHAT, reason })?;
         let spec = step.spec.clone();
         let feeds = graph.inputs.iter().map(|input| feed(&spec, input)).collect::<Result<Vec<_>>>()?;
         let wanted = spec.inputs.len() + spec.scalars.len() + spec.state.len();
@@ -57,9 +60,14 @@ impl TractStep {
         for (output, state) in states.zip(&spec.state) {
             same_shape(&state.name, output, &state.shape)?;
         }
-        let mut this = Self { spec, graph, feeds, state: vec![] };
+        let mut this = Self { spec, plan, graph, feeds, state: vec![] };
         this.set_state(&step.initial)?;
         Ok(this)
+    }
+
+    /// Memory and work of one step, of the graph as it is run here.
+    pub fn plan(&self) -> &Plan {
+        &self.plan
     }
 
     fn scalars(&self, overrides: &[(&str, f32)]) -> Result<Vec<f32>> {

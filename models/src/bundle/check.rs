@@ -45,6 +45,9 @@ impl Manifest {
             let wanted = format!("{}, as training.batch", self.training.batch);
             return field("adaptation.batch", defaults.batch, &wanted);
         }
+        if let Some(plan) = self.plan.as_ref().filter(|plan| !plan.is_sound()) {
+            return field("plan.peak_bytes", plan.peak_bytes, "that of a graph, and no less than its parts");
+        }
         self.check_views()
     }
 

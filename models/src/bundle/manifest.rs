@@ -5,6 +5,8 @@ use serde::{Deserialize, Serialize};
 
 use super::error::BundleError;
 use crate::input::InputSpec;
+use crate::plan::Plan;
+use crate::selection::Selection;
 use crate::step::StepSpec;
 
 /// The format written and read by this version.
@@ -28,6 +30,12 @@ pub struct Manifest {
     pub training: StepSpec,
     /// How the board adapts unless told otherwise.
     pub adaptation: AdaptationDefaults,
+    /// Which weights of the encoder the step trains; bundles made before it was kept say nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub selection: Option<Selection>,
+    /// Memory and work of a step; bundles made before it was kept say nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub plan: Option<Plan>,
     /// The other parts, in their order. Filled in when the bundle is packed.
     pub parts: Vec<PartDigest>,
 }

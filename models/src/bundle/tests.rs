@@ -97,6 +97,8 @@ fn bundle() -> Bundle {
                 batch: 4,
                 trains: "projection head".into(),
             },
+            selection: None,
+            plan: None,
             parts: Vec::new(),
         },
         encoder: graph(vec![value("image", &[0, 3, 2, 2])], vec![value("embedding", &[0, 5])]),

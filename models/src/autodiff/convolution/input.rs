@@ -146,11 +146,7 @@ fn select_taps(
     let shape = graph.shape(kernel)?;
     let in_order =
         indices.iter().enumerate().all(|(i, &k)| i as i64 == k) && indices.len() == geometry.taps();
-    let selected = if in_order {
-        kernel
-    } else {
-        graph.gather(kernel, 2, &indices)?
-    };
+    let selected = if in_order { kernel } else { graph.gather(kernel, 2, &indices)? };
     let target: Vec<usize> = shape[..2].iter().chain(extents).copied().collect();
     graph.reshape(selected, &target)
 }

@@ -4,9 +4,7 @@
 use tract_onnx::pb;
 use tract_onnx::prelude::*;
 use tract_onnx::tract_core::internal::*;
-use tract_onnx::tract_core::ops::cnn::{
-    Conv, Deconv, KernelFormat, MaxPool, PaddingSpec, PoolSpec, SumPool,
-};
+use tract_onnx::tract_core::ops::cnn::{Conv, Deconv, KernelFormat, MaxPool, PaddingSpec, PoolSpec, SumPool};
 use tract_onnx::tract_core::ops::nn::DataFormat;
 
 use super::{Writer, list, proto};
