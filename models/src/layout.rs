@@ -17,6 +17,8 @@ use tract_onnx::tract_core::ops::element_wise::ElementWiseOp;
 use tract_onnx::tract_core::ops::nn::{DataFormat, Reduce};
 use tract_onnx::tract_core::ops::source::TypedSource;
 
+use crate::fused::{BatchNorm, Call};
+
 /// `model` with convolutions, and what lies between them, computed channels last.
 pub fn channels_last(model: &TypedModel) -> TractResult<TypedModel> {
     let target = TypedModel { symbols: model.symbols.clone(), ..TypedModel::default() };
@@ -92,6 +94,17 @@ impl Rewrite {
         {
             order = Order::Last;
             self.convolution(node, conv)?
+        } else if let Some(norm) = channels_first_norm(node) {
+            order = Order::Last;
+            let mut inputs = self.all_in_order(&node.inputs, Order::First)?;
+            inputs[0] = self.in_order(node.inputs[0], Order::Last)?;
+            let call = Call::BatchNorm(norm.channels_last());
+            let outputs = self.target.wire_node(&node.name, call, &inputs)?;
+            // Mean and variance have one axis, whose order is both.
+            for (slot, &row) in outputs.iter().enumerate().skip(1) {
+                self.first.insert(OutletId::new(node.id, slot), row);
+            }
+            outputs
         } else if flows_last && (node.op_is::<TypedBinOp>() || node.op_is::<ElementWiseOp>()) {
             order = Order::Last;
             let inputs = self.all_in_order(&node.inputs, order)?;
@@ -115,6 +128,14 @@ impl Rewrite {
         let mut conv = conv.clone();
         conv.pool_spec.data_format = DataFormat::NHWC;
         self.target.wire_node(&node.name, conv, &inputs)
+    }
+}
+
+/// A batch norm as encoders are authored, over maps with channels on axis 1.
+fn channels_first_norm(node: &TypedNode) -> Option<&BatchNorm> {
+    match node.op_as::<Call>() {
+        Some(Call::BatchNorm(norm)) if norm.axis == 1 && norm.shape.len() > 2 => Some(norm),
+        _ => None,
     }
 }
 

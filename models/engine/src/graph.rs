@@ -5,7 +5,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use ndarray::{ArrayD, ArrayViewD, IxDyn};
-use sedge_models::{layout, onnx};
+use sedge_models::{fused, layout, onnx};
 use tract_onnx::prelude::*;
 use tract_onnx::tract_core::internal::*;
 use tract_onnx::tract_hir::infer::Factoid;
@@ -26,10 +26,11 @@ pub(crate) struct Graph {
 impl Graph {
     /// Loads `bytes`; a symbolic leading dimension of the first input becomes `batch`.
     pub(crate) fn load(what: &'static str, bytes: &[u8], batch: Option<usize>) -> Result<Self> {
-        let proto =
+        let mut proto =
             onnx::read::parse(bytes).map_err(|e| EngineError::Load { what, reason: e.to_string() })?;
         let prepared = contained(|| {
-            let mut model = tract_onnx::onnx().model_for_proto_model(&proto)?;
+            fused::inline_where(&mut proto, |_| true)?;
+            let mut model = fused::read(&proto)?;
             if let Some(batch) = batch {
                 fix_batch(&mut model, batch)?;
             }

@@ -10,7 +10,8 @@
 //! along such axes instead of being written out, and stretches where it meets a full operand. So a
 //! gradient has the rank of its value, and each axis either the value's extent or one.
 
-mod convolution;
+mod batch_norm;
+pub(crate) mod convolution;
 mod einsum;
 mod elementwise;
 mod pair;
@@ -26,6 +27,7 @@ use tract_onnx::prelude::*;
 use tract_onnx::tract_core::internal::*;
 use tract_onnx::tract_core::ops;
 
+use crate::fused::Call;
 use crate::graph::Graph;
 
 /// An operator that has no gradient rule, or one that its rule does not cover.
@@ -201,6 +203,8 @@ impl Tape<'_> {
         let op = node.op.as_op();
         if let Some(op) = op.downcast_ref::<ops::cnn::Conv>() {
             convolution::rule(self, op, site)
+        } else if let Some(Call::BatchNorm(norm)) = op.downcast_ref::<Call>() {
+            batch_norm::rule(self, norm, site)
         } else if let Some(op) = op.downcast_ref::<ops::einsum::EinSum>() {
             einsum::rule(self, op, site)
         } else if let Some(op) = op.downcast_ref::<ops::binary::TypedBinOp>() {

@@ -11,6 +11,8 @@ use tract_onnx::tract_core::ops::cnn::{Conv, KernelFormat, PaddingSpec, PoolSpec
 use tract_onnx::tract_core::ops::nn::DataFormat;
 
 use super::{Site, Tape};
+use crate::fused::{Call, Convolution};
+use crate::graph::Graph;
 
 /// First spatial axis of a channels-last tensor.
 const SPATIAL: usize = 1;
@@ -113,6 +115,7 @@ pub(super) fn rule(tape: &mut Tape<'_>, op: &Conv, site: &Site) -> TractResult<(
     x_shape.push(channels);
     let (y_shape, kernel_shape) = (tape.graph.shape(gradient)?, tape.graph.shape(kernel)?);
     let geometry = Geometry::new(op, &x_shape, &kernel_shape, &y_shape)?;
+    let covered = Convolution::of(op, &x_shape);
 
     if tape.needs(bias) {
         let shape = tape.graph.shape(bias)?;
@@ -124,18 +127,66 @@ pub(super) fn rule(tape: &mut Tape<'_>, op: &Conv, site: &Site) -> TractResult<(
         tape.give(bias, d)?;
     }
     if tape.needs(x) {
-        let d = input::gradient(tape.graph, &geometry, kernel, gradient)?;
+        let d = match &covered {
+            Some(call) => {
+                let call = Call::ConvolutionInputGradient(call.clone());
+                tape.graph.call(call, &[kernel, gradient])?[0]
+            }
+            None => input::gradient(tape.graph, &geometry, kernel, gradient)?,
+        };
         let d = tape.graph.move_axis(d, last, channel)?;
         tape.give(x, d)?;
     }
     if tape.needs(kernel) {
-        let d = if geometry.depthwise {
-            weight::depthwise(tape.graph, &geometry, source, gradient)?
-        } else {
-            weight::dense(tape.graph, &geometry, source, gradient)?
+        let d = match covered {
+            Some(call) => {
+                let call = Call::ConvolutionWeightGradient(call);
+                tape.graph.call(call, &[source, gradient])?[0]
+            }
+            None => lowered_weight_gradient(tape.graph, &geometry, &kernel_shape, source, gradient)?,
         };
-        let d = tape.graph.reshape(d, &kernel_shape)?;
         tape.give(kernel, d)?;
     }
     Ok(())
+}
+
+fn lowered_weight_gradient(
+    graph: &mut Graph,
+    geometry: &Geometry,
+    kernel_shape: &[usize],
+    x: OutletId,
+    gradient: OutletId,
+) -> TractResult<OutletId> {
+    let d = if geometry.depthwise {
+        weight::depthwise(graph, geometry, x, gradient)?
+    } else {
+        weight::dense(graph, geometry, x, gradient)?
+    };
+    graph.reshape(d, kernel_shape)
+}
+
+/// The gradient of `op`'s input, of channels-last shape `input`, in ordinary operators.
+pub(crate) fn input_gradient(
+    graph: &mut Graph,
+    op: &Conv,
+    input: &[usize],
+    kernel: OutletId,
+    gradient: OutletId,
+) -> TractResult<OutletId> {
+    let (kernel_shape, output) = (graph.shape(kernel)?, graph.shape(gradient)?);
+    let geometry = Geometry::new(op, input, &kernel_shape, &output)?;
+    input::gradient(graph, &geometry, kernel, gradient)
+}
+
+/// The gradient of `op`'s kernel, of shape `kernel`, in ordinary operators.
+pub(crate) fn weight_gradient(
+    graph: &mut Graph,
+    op: &Conv,
+    kernel: &[usize],
+    x: OutletId,
+    gradient: OutletId,
+) -> TractResult<OutletId> {
+    let (input, output) = (graph.shape(x)?, graph.shape(gradient)?);
+    let geometry = Geometry::new(op, &input, kernel, &output)?;
+    lowered_weight_gradient(graph, &geometry, kernel, x, gradient)
 }
