@@ -5,12 +5,13 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use ndarray::{ArrayD, ArrayViewD, IxDyn};
-use sedge_models::{fused, layout, onnx};
+use sedge_models::fused::{inline_where, read};
+use sedge_models::{layout, onnx};
 use tract_onnx::prelude::*;
 use tract_onnx::tract_core::internal::*;
 use tract_onnx::tract_hir::infer::Factoid;
 
-use crate::{EngineError, rows};
+use crate::{EngineError, Options, fused, rows};
 
 pub(crate) type Result<T> = std::result::Result<T, EngineError>;
 
@@ -25,16 +26,23 @@ pub(crate) struct Graph {
 
 impl Graph {
     /// Loads `bytes`; a symbolic leading dimension of the first input becomes `batch`.
-    pub(crate) fn load(what: &'static str, bytes: &[u8], batch: Option<usize>) -> Result<Self> {
+    pub(crate) fn load(
+        what: &'static str,
+        bytes: &[u8],
+        batch: Option<usize>,
+        options: Options,
+    ) -> Result<Self> {
+        let threads = options.pool(what)?;
         let mut proto =
             onnx::read::parse(bytes).map_err(|e| EngineError::Load { what, reason: e.to_string() })?;
         let prepared = contained(|| {
-            fused::inline_where(&mut proto, |_| true)?;
-            let mut model = fused::read(&proto)?;
+            inline_where(&mut proto, |call| !(options.kernels && fused::has_kernel(call)))?;
+            let mut model = read(&proto)?;
             if let Some(batch) = batch {
                 fix_batch(&mut model, batch)?;
             }
-            let model = layout::channels_last(&model.into_typed()?)?;
+            let mut model = layout::channels_last(&model.into_typed()?)?;
+            fused::bind(&mut model, &threads)?;
             let shape = |o: &OutletId| -> TractResult<Vec<usize>> {
                 let fact = model.outlet_fact(*o)?;
                 ensure!(fact.datum_type == f32::datum_type(), "`{}` is not float", model.node(o.node).name);

@@ -6,7 +6,7 @@ use sedge_models::{StepSpec, Tensors, TrainingStep};
 use tract_onnx::prelude::*;
 
 use crate::graph::{Graph, Result, finite, floats, value};
-use crate::{Engine, EngineError, Metrics};
+use crate::{Engine, EngineError, Metrics, Options};
 
 const WHAT: &str = "training step";
 
@@ -37,7 +37,15 @@ impl TractStep {
     /// says; [`EngineError::Missing`], [`EngineError::Shape`] or [`EngineError::NotFinite`] when the
     /// initial state does not fit.
     pub fn new(step: &TrainingStep) -> Result<Self> {
-        let graph = Graph::load(WHAT, &step.onnx, None)?;
+        Self::with_options(step, Options::default())
+    }
+
+    /// [`TractStep::new`], run as `options` say.
+    ///
+    /// # Errors
+    /// As [`TractStep::new`], and when the threads cannot be had.
+    pub fn with_options(step: &TrainingStep, options: Options) -> Result<Self> {
+        let graph = Graph::load(WHAT, &step.onnx, None, options)?;
         let spec = step.spec.clone();
         let feeds = graph.inputs.iter().map(|input| feed(&spec, input)).collect::<Result<Vec<_>>>()?;
         let wanted = spec.inputs.len() + spec.scalars.len() + spec.state.len();

@@ -6,7 +6,10 @@
 //! [`KernelError`] before it writes anything. Results are equal, bit for bit, on any number of
 //! [`Threads`].
 
+pub mod depthwise;
+pub mod elementwise;
 mod error;
+pub mod norm;
 pub mod simd;
 pub mod threads;
 

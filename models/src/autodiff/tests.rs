@@ -13,11 +13,12 @@ use tract_onnx::tract_core::ops::math;
 use tract_onnx::tract_core::ops::nn::{DataFormat, Reduce, Reducer, Softmax, SoftmaxKind};
 
 use super::differentiate;
+use crate::fused::{self, tests::expanded};
 use crate::graph::Graph;
 use crate::onnx;
 
 fn run(model: &TypedModel, inputs: &[Tensor]) -> Vec<Vec<f32>> {
-    let plan = model.clone().into_optimized().unwrap().into_runnable().unwrap();
+    let plan = expanded(model).into_optimized().unwrap().into_runnable().unwrap();
     let outputs = plan.run(inputs.iter().map(|t| t.clone().into_tvalue()).collect()).unwrap();
     outputs.iter().map(|t| t.try_as_plain_ram().unwrap().as_slice::<f32>().unwrap().to_vec()).collect()
 }
@@ -84,7 +85,7 @@ fn check(shapes: &[&[usize]], how: &Check, build: impl Fn(&mut Graph, &[OutletId
     let names: Vec<String> = (0..gradients.len()).map(|i| format!("out{i}")).collect();
     let decluttered = graph.model.clone().into_decluttered().unwrap();
     let written = onnx::write::write(&decluttered, "test", &names).unwrap();
-    let read = tract_onnx::onnx().model_for_proto_model(&written).unwrap().into_typed().unwrap();
+    let read = fused::read(&written).unwrap().into_typed().unwrap();
     let given: Vec<Tensor> = read
         .input_outlets()
         .unwrap()

@@ -16,7 +16,7 @@ mod convolution;
 mod load;
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::panic)]
-mod tests;
+pub(crate) mod tests;
 
 use tract_onnx::pb;
 use tract_onnx::prelude::*;
