@@ -1,14 +1,17 @@
 //! One prepared graph: loaded once, optimised by tract, run many times. Both the encoder and the
 //! training step sit on it. tract's panics on malformed models are contained here.
 
+use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use ndarray::{ArrayD, ArrayViewD, IxDyn};
 use sedge_models::fused::{inline_where, read};
 use sedge_models::{layout, onnx};
 use tract_onnx::prelude::*;
 use tract_onnx::tract_core::internal::*;
+use tract_onnx::tract_core;
 use tract_onnx::tract_hir::infer::Factoid;
 
 use crate::{EngineError, Options, fused, rows};
@@ -64,6 +67,22 @@ impl Graph {
         });
         let (plan, state, inputs, outputs) = prepared.map_err(|reason| EngineError::Load { what, reason })?;
         Ok(Self { what, plan, state, inputs, outputs })
+    }
+
+    /// [`Graph::run`], with what each operator took.
+    pub(crate) fn profile(&mut self, inputs: TVec<TValue>) -> Result<Vec<(String, Duration)>> {
+        let mut times: BTreeMap<String, Duration> = BTreeMap::new();
+        let state = &mut self.state;
+        let result = contained(|| {
+            state.run_plan_with_eval(inputs, |context, state, node, inputs| {
+                let begin = Instant::now();
+                let outputs = tract_core::plan::eval(context, state, node, inputs);
+                *times.entry(node.op.name().into_owned()).or_default() += begin.elapsed();
+                outputs
+            })
+        });
+        result.map_err(|reason| EngineError::Run { what: self.what, reason })?;
+        Ok(times.into_iter().collect())
     }
 
     /// Runs the graph over `inputs`, in the order of [`Graph::inputs`].

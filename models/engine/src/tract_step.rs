@@ -1,6 +1,8 @@
 //! A training step run by tract. State stays in tract's own tensors between steps, so that nothing is
 //! copied but the batch.
 
+use std::time::Duration;
+
 use ndarray::ArrayViewD;
 use sedge_models::{StepSpec, Tensors, TrainingStep};
 use tract_onnx::prelude::*;
@@ -65,6 +67,35 @@ impl TractStep {
         let mut this = Self { spec, graph, feeds, state: vec![] };
         this.set_state(&step.initial)?;
         Ok(this)
+    }
+
+    /// Runs one step, forgets its results, and tells how long the operators of each kind took.
+    ///
+    /// # Errors
+    /// As [`Engine::step`].
+    pub fn profile(
+        &mut self,
+        inputs: &[(&str, ArrayViewD<'_, f32>)],
+        scalars: &[(&str, f32)],
+    ) -> Result<Vec<(String, Duration)>> {
+        let values = self.values(inputs, scalars)?;
+        self.graph.profile(values)
+    }
+
+    /// What the graph takes, in its order.
+    fn values(
+        &self,
+        inputs: &[(&str, ArrayViewD<'_, f32>)],
+        scalars: &[(&str, f32)],
+    ) -> Result<TVec<TValue>> {
+        let scalars = self.scalars(scalars)?;
+        let batch = self.batch(inputs)?;
+        let values = self.feeds.iter().map(|feed| match *feed {
+            Feed::Input(i) => batch[i].clone(),
+            Feed::Scalar(i) => tensor0(scalars[i]).into_tvalue(),
+            Feed::State(i) => self.state[i].clone(),
+        });
+        Ok(values.collect())
     }
 
     fn scalars(&self, overrides: &[(&str, f32)]) -> Result<Vec<f32>> {
@@ -132,18 +163,7 @@ impl Engine for TractStep {
     }
 
     fn step(&mut self, inputs: &[(&str, ArrayViewD<'_, f32>)], scalars: &[(&str, f32)]) -> Result<Metrics> {
-        let scalars = self.scalars(scalars)?;
-        let batch = self.batch(inputs)?;
-        let values = self
-            .feeds
-            .iter()
-            .map(|feed| match *feed {
-                Feed::Input(i) => batch[i].clone(),
-                Feed::Scalar(i) => tensor0(scalars[i]).into_tvalue(),
-                Feed::State(i) => self.state[i].clone(),
-            })
-            .collect();
-        let outputs = self.graph.run(values)?;
+        let outputs = self.graph.run(self.values(inputs, scalars)?)?;
         let mut metrics = Metrics::new();
         for (name, output) in self.spec.metrics.iter().zip(&outputs) {
             let value = floats(WHAT, output)?.values().first().copied().unwrap_or(f32::NAN);

@@ -4,6 +4,7 @@ use tract_onnx::prelude::*;
 use tract_onnx::tract_core::ops::source::TypedSource;
 
 use super::*;
+use crate::graph::Graph;
 use crate::onnx::read::parse;
 use crate::onnx::write::write;
 use prost::Message;
