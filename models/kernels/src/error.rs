@@ -41,3 +41,35 @@ pub enum KernelError {
         reason: String,
     },
 }
+
+/// Most floats of one operand: far above any encoder's, and no product of sizes below it overflows.
+pub const MAX_FLOATS: usize = 1 << 30;
+
+/// Refuses a slice that does not fill its shape.
+pub(crate) fn check_length(
+    kernel: &'static str,
+    argument: &'static str,
+    actual: usize,
+    shape: &[usize],
+) -> Result<(), KernelError> {
+    let expected = limit(kernel, argument, shape)?;
+    if actual == expected {
+        return Ok(());
+    }
+    Err(KernelError::Length { kernel, argument, shape: shape.to_vec(), expected, actual })
+}
+
+/// The floats of a shape, refused above [`MAX_FLOATS`].
+pub(crate) fn limit(
+    kernel: &'static str,
+    argument: &'static str,
+    shape: &[usize],
+) -> Result<usize, KernelError> {
+    let floats = shape.iter().try_fold(1_usize, |product, size| product.checked_mul(*size));
+    floats.filter(|floats| *floats <= MAX_FLOATS).ok_or_else(|| KernelError::Geometry {
+        kernel,
+        argument,
+        value: shape.to_vec(),
+        reason: "is more than 2^30 floats: cut the batch",
+    })
+}

@@ -6,13 +6,18 @@
 //! [`KernelError`] before it writes anything. Results are equal, bit for bit, on any number of
 //! [`Threads`].
 
+pub mod convolution;
 pub mod depthwise;
 pub mod elementwise;
 mod error;
 pub mod norm;
+pub mod product;
 pub mod simd;
+#[cfg(test)]
+mod test_support;
 pub mod threads;
 
-pub use error::KernelError;
+pub use error::{KernelError, MAX_FLOATS};
+pub use product::Product;
 pub use simd::Level;
 pub use threads::Threads;
