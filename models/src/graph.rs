@@ -70,6 +70,12 @@ impl Graph {
         Ok(self.model.outlet_fact(o)?.rank())
     }
 
+    /// A name that no other node has, for one that does `what`.
+    pub(crate) fn fresh_name(&mut self, what: &str) -> String {
+        self.count += 1;
+        format!("{}.{}.{what}", self.scope, self.count)
+    }
+
     /// Adds `op` over `inputs`; gives its only output.
     pub(crate) fn node(
         &mut self,
@@ -77,8 +83,7 @@ impl Graph {
         inputs: &[OutletId],
     ) -> TractResult<OutletId> {
         let op = op.into();
-        self.count += 1;
-        let name = format!("{}.{}.{}", self.scope, self.count, op.name());
+        let name = self.fresh_name(&op.name());
         let outputs = self.model.wire_node(name, op, inputs)?;
         outputs.first().copied().context("operator without output")
     }
@@ -88,8 +93,7 @@ impl Graph {
     }
 
     pub(crate) fn constant(&mut self, value: Tensor) -> TractResult<OutletId> {
-        self.count += 1;
-        let name = format!("{}.{}.constant", self.scope, self.count);
+        let name = self.fresh_name("constant");
         self.model.add_const(name, value)
     }
 

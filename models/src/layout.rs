@@ -17,6 +17,8 @@ use tract_onnx::tract_core::ops::element_wise::ElementWiseOp;
 use tract_onnx::tract_core::ops::nn::{DataFormat, Reduce};
 use tract_onnx::tract_core::ops::source::TypedSource;
 
+use crate::fused::{BatchNorm, Call};
+
 /// `model` with convolutions, and what lies between them, computed channels last.
 pub fn channels_last(model: &TypedModel) -> TractResult<TypedModel> {
     let target = TypedModel { symbols: model.symbols.clone(), ..TypedModel::default() };
@@ -99,6 +101,17 @@ impl Rewrite {
             order = Order::Last;
             let inputs = self.all_in_order(&node.inputs, order)?;
             self.target.wire_node(&node.name, pool, &inputs)?
+        } else if let Some(norm) = channels_first_norm(node) {
+            order = Order::Last;
+            let mut inputs = self.all_in_order(&node.inputs, Order::First)?;
+            inputs[0] = self.in_order(node.inputs[0], Order::Last)?;
+            let call = Call::BatchNorm(norm.channels_last());
+            let outputs = self.target.wire_node(&node.name, call, &inputs)?;
+            // Mean and variance have one axis, whose order is both.
+            for (slot, &row) in outputs.iter().enumerate().skip(1) {
+                self.first.insert(OutletId::new(node.id, slot), row);
+            }
+            outputs
         } else if flows_last && (node.op_is::<TypedBinOp>() || node.op_is::<ElementWiseOp>()) {
             order = Order::Last;
             let inputs = self.all_in_order(&node.inputs, order)?;
@@ -136,6 +149,14 @@ fn pool_last(node: &TypedNode) -> Option<Box<dyn TypedOp>> {
         is_first(&pool.pool_spec).then(|| SumPool { pool_spec: last(&pool.pool_spec), ..pool.clone() }.into())
     } else {
         None
+    }
+}
+
+/// A batch norm as encoders are authored, over maps with channels on axis 1.
+fn channels_first_norm(node: &TypedNode) -> Option<&BatchNorm> {
+    match node.op_as::<Call>() {
+        Some(Call::BatchNorm(norm)) if norm.axis == 1 && norm.shape.len() > 2 => Some(norm),
+        _ => None,
     }
 }
 

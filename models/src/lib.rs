@@ -7,6 +7,7 @@ pub mod architecture;
 pub(crate) mod autodiff;
 pub mod bundle;
 pub mod compile;
+pub mod fused;
 pub(crate) mod graph;
 pub mod input;
 pub mod layout;

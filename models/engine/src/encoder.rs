@@ -3,8 +3,8 @@
 use ndarray::{Array2, ArrayD, ArrayViewD, Axis, IxDyn, Slice, s};
 use tract_onnx::prelude::*;
 
-use crate::EngineError;
 use crate::graph::{Graph, Result, finite, floats, value};
+use crate::{EngineError, Options};
 
 const WHAT: &str = "encoder";
 
@@ -24,7 +24,15 @@ impl Encoder {
     /// [`EngineError::Load`] when the file is not valid ONNX, uses an operator that tract lacks, or is
     /// not an encoder: one float input `[batch, ...]`, first output `[batch, dim]`.
     pub fn new(onnx: &[u8], batch: usize) -> Result<Self> {
-        let graph = Graph::load(WHAT, onnx, Some(batch.max(1)))?;
+        Self::with_options(onnx, batch, Options::default())
+    }
+
+    /// [`Encoder::new`], run as `options` say.
+    ///
+    /// # Errors
+    /// As [`Encoder::new`], and when the threads cannot be had.
+    pub fn with_options(onnx: &[u8], batch: usize, options: Options) -> Result<Self> {
+        let graph = Graph::load(WHAT, onnx, Some(batch.max(1)), options)?;
         let wrong = |reason: String| EngineError::Load { what: WHAT, reason };
         let [(_, input)] = graph.inputs.as_slice() else {
             return Err(wrong(format!("an encoder has one input, this has {}", graph.inputs.len())));

@@ -1,17 +1,21 @@
 //! One prepared graph: loaded once, optimised by tract, run many times. Both the encoder and the
 //! training step sit on it. tract's panics on malformed models are contained here.
 
+use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use ndarray::{ArrayD, ArrayViewD, IxDyn};
+use sedge_models::fused::{inline_where, read};
 use sedge_models::plan::Plan;
 use sedge_models::{layout, onnx};
 use tract_onnx::prelude::*;
+use tract_onnx::tract_core;
 use tract_onnx::tract_core::internal::*;
 use tract_onnx::tract_hir::infer::Factoid;
 
-use crate::{EngineError, rows};
+use crate::{EngineError, Options, fused, rows};
 
 pub(crate) type Result<T> = std::result::Result<T, EngineError>;
 
@@ -28,15 +32,23 @@ pub(crate) struct Graph {
 
 impl Graph {
     /// Loads `bytes`; a symbolic leading dimension of the first input becomes `batch`.
-    pub(crate) fn load(what: &'static str, bytes: &[u8], batch: Option<usize>) -> Result<Self> {
-        let proto =
+    pub(crate) fn load(
+        what: &'static str,
+        bytes: &[u8],
+        batch: Option<usize>,
+        options: Options,
+    ) -> Result<Self> {
+        let threads = options.pool(what)?;
+        let mut proto =
             onnx::read::parse(bytes).map_err(|e| EngineError::Load { what, reason: e.to_string() })?;
         let prepared = contained(|| {
-            let mut model = tract_onnx::onnx().model_for_proto_model(&proto)?;
+            inline_where(&mut proto, |call| !(options.kernels && fused::has_kernel(call)))?;
+            let mut model = read(&proto)?;
             if let Some(batch) = batch {
                 fix_batch(&mut model, batch)?;
             }
-            let model = layout::channels_last(&model.into_typed()?)?;
+            let mut model = layout::channels_last(&model.into_typed()?)?;
+            fused::bind(&mut model, &threads)?;
             let shape = |o: &OutletId| -> TractResult<Vec<usize>> {
                 let fact = model.outlet_fact(*o)?;
                 ensure!(fact.datum_type == f32::datum_type(), "`{}` is not float", model.node(o.node).name);
@@ -58,6 +70,22 @@ impl Graph {
             Ok(Self { what, plan, state, inputs, outputs, cost })
         });
         prepared.map_err(|reason| EngineError::Load { what, reason })
+    }
+
+    /// [`Graph::run`], with what each operator took.
+    pub(crate) fn profile(&mut self, inputs: TVec<TValue>) -> Result<Vec<(String, Duration)>> {
+        let mut times: BTreeMap<String, Duration> = BTreeMap::new();
+        let state = &mut self.state;
+        let result = contained(|| {
+            state.run_plan_with_eval(inputs, |context, state, node, inputs| {
+                let begin = Instant::now();
+                let outputs = tract_core::plan::eval(context, state, node, inputs);
+                *times.entry(node.op.name().into_owned()).or_default() += begin.elapsed();
+                outputs
+            })
+        });
+        result.map_err(|reason| EngineError::Run { what: self.what, reason })?;
+        Ok(times.into_iter().collect())
     }
 
     /// Runs the graph over `inputs`, in the order of [`Graph::inputs`].

@@ -6,7 +6,9 @@
 
 mod encoder;
 mod error;
+mod fused;
 mod graph;
+mod options;
 #[cfg(test)]
 mod rewrites_tests;
 mod rows;
@@ -19,6 +21,7 @@ use sedge_models::{StepSpec, Tensors};
 
 pub use encoder::Encoder;
 pub use error::EngineError;
+pub use options::Options;
 pub use tract_step::TractStep;
 
 /// Scalar outputs of one step by name; `loss` is always there.

@@ -1,6 +1,8 @@
 //! A training step run by tract. State stays in tract's own tensors between steps, so that nothing is
 //! copied but the batch.
 
+use std::time::Duration;
+
 use ndarray::ArrayViewD;
 use sedge_models::compile::SKIPPED;
 use sedge_models::plan::Plan;
@@ -8,7 +10,7 @@ use sedge_models::{StepSpec, Tensors, TrainingStep};
 use tract_onnx::prelude::*;
 
 use crate::graph::{Graph, Result, finite, floats, value};
-use crate::{Engine, EngineError, Metrics};
+use crate::{Engine, EngineError, Metrics, Options};
 
 const WHAT: &str = "training step";
 /// What is not finite when a step's guard held its state back and every metric is finite.
@@ -42,7 +44,15 @@ impl TractStep {
     /// says; [`EngineError::Missing`], [`EngineError::Shape`] or [`EngineError::NotFinite`] when the
     /// initial state does not fit.
     pub fn new(step: &TrainingStep) -> Result<Self> {
-        let graph = Graph::load(WHAT, &step.onnx, None)?;
+        Self::with_options(step, Options::default())
+    }
+
+    /// [`TractStep::new`], run as `options` say.
+    ///
+    /// # Errors
+    /// As [`TractStep::new`], and when the threads cannot be had.
+    pub fn with_options(step: &TrainingStep, options: Options) -> Result<Self> {
+        let graph = Graph::load(WHAT, &step.onnx, None, options)?;
         let plan = graph.cost.clone().map_err(|reason| EngineError::Load { what: WHAT, reason })?;
         let spec = step.spec.clone();
         let feeds = graph.inputs.iter().map(|input| feed(&spec, input)).collect::<Result<Vec<_>>>()?;
@@ -68,6 +78,35 @@ impl TractStep {
     /// Memory and work of one step, of the graph as it is run here.
     pub fn plan(&self) -> &Plan {
         &self.plan
+    }
+
+    /// Runs one step, forgets its results, and tells how long the operators of each kind took.
+    ///
+    /// # Errors
+    /// As [`Engine::step`].
+    pub fn profile(
+        &mut self,
+        inputs: &[(&str, ArrayViewD<'_, f32>)],
+        scalars: &[(&str, f32)],
+    ) -> Result<Vec<(String, Duration)>> {
+        let values = self.values(inputs, scalars)?;
+        self.graph.profile(values)
+    }
+
+    /// What the graph takes, in its order.
+    fn values(
+        &self,
+        inputs: &[(&str, ArrayViewD<'_, f32>)],
+        scalars: &[(&str, f32)],
+    ) -> Result<TVec<TValue>> {
+        let scalars = self.scalars(scalars)?;
+        let batch = self.batch(inputs)?;
+        let values = self.feeds.iter().map(|feed| match *feed {
+            Feed::Input(i) => batch[i].clone(),
+            Feed::Scalar(i) => tensor0(scalars[i]).into_tvalue(),
+            Feed::State(i) => self.state[i].clone(),
+        });
+        Ok(values.collect())
     }
 
     fn scalars(&self, overrides: &[(&str, f32)]) -> Result<Vec<f32>> {
@@ -135,18 +174,7 @@ impl Engine for TractStep {
     }
 
     fn step(&mut self, inputs: &[(&str, ArrayViewD<'_, f32>)], scalars: &[(&str, f32)]) -> Result<Metrics> {
-        let scalars = self.scalars(scalars)?;
-        let batch = self.batch(inputs)?;
-        let values = self
-            .feeds
-            .iter()
-            .map(|feed| match *feed {
-                Feed::Input(i) => batch[i].clone(),
-                Feed::Scalar(i) => tensor0(scalars[i]).into_tvalue(),
-                Feed::State(i) => self.state[i].clone(),
-            })
-            .collect();
-        let outputs = self.graph.run(values)?;
+        let outputs = self.graph.run(self.values(inputs, scalars)?)?;
         let mut metrics = Metrics::new();
         for (name, output) in self.spec.metrics.iter().zip(&outputs) {
             let value = floats(WHAT, output)?.values().first().copied().unwrap_or(f32::NAN);

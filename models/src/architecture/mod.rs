@@ -81,6 +81,14 @@ pub enum ArchitectureError {
         /// Shape wanted.
         wanted: Vec<usize>,
     },
+    /// A unit cannot be written in training form.
+    #[error("unit `{name}` cannot be written for training: {reason}")]
+    Training {
+        /// Which unit.
+        name: String,
+        /// What was said.
+        reason: String,
+    },
     /// No preset of that name.
     #[error("no architecture is called `{name}`; known: {known}")]
     Unknown {

@@ -6,6 +6,7 @@ use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
 use super::{ArchitectureError, Form};
+use crate::fused::Clip;
 use crate::onnx::build::{ConvGeometry, GraphBuilder, Value};
 use crate::tensors::Tensors;
 
@@ -80,6 +81,9 @@ impl<'a> Wiring<'a> {
             builder.conv(x, (&weight_name, &weight), Some((&bias_name, &bias)), geometry)
         } else {
             let y = builder.conv(x, (&weight_name, &weight), None, geometry);
+            if self.form == Form::Training {
+                return self.batch_norm_by_batch(builder, name, &y, activation);
+            }
             self.batch_norm(builder, name, &y, out)?
         };
         Ok(match activation {
@@ -87,6 +91,32 @@ impl<'a> Wiring<'a> {
             Activation::Relu => builder.clip(&format!("{name}.relu"), &y, 0.0, None),
             Activation::Relu6 => builder.clip(&format!("{name}.relu6"), &y, 0.0, Some(6.0)),
         })
+    }
+
+    /// Batch norm by batch statistics, which are kept for [`Self::emit_statistics`], and activation in one.
+    fn batch_norm_by_batch(
+        &mut self,
+        builder: &mut GraphBuilder,
+        name: &str,
+        x: &Value,
+        activation: Activation,
+    ) -> Result<Value, ArchitectureError> {
+        let channels = x.sample().first().copied().unwrap_or(0);
+        let names = ["weight", "bias"].map(|part| format!("{name}.bn.{part}"));
+        let scale = self.weight(&names[0], &[channels], Initial::Constant(1.0))?;
+        let shift = self.weight(&names[1], &[channels], Initial::Constant(0.0))?;
+        let clip = match activation {
+            Activation::None => Clip::default(),
+            Activation::Relu => Clip { low: Some(0.0), high: None },
+            Activation::Relu6 => Clip { low: Some(0.0), high: Some(6.0) },
+        };
+        let (scale, shift) = ((names[0].as_str(), &scale), (names[1].as_str(), &shift));
+        let (y, mean, variance) = builder
+            .batch_norm_by_batch(x, scale, shift, BATCH_NORM_EPSILON, clip)
+            .map_err(|e| ArchitectureError::Training { name: name.into(), reason: format!("{e:#}") })?;
+        self.statistics.push((format!("{name}.bn.batch_mean"), mean));
+        self.statistics.push((format!("{name}.bn.batch_var"), variance));
+        Ok(y)
     }
 
     fn batch_norm(
@@ -99,14 +129,6 @@ impl<'a> Wiring<'a> {
         let names = ["weight", "bias", "running_mean", "running_var"].map(|part| format!("{name}.bn.{part}"));
         let scale = self.weight(&names[0], &[channels], Initial::Constant(1.0))?;
         let shift = self.weight(&names[1], &[channels], Initial::Constant(0.0))?;
-        if self.form == Form::Training {
-            let scale = (names[0].as_str(), &scale);
-            let shift = (names[1].as_str(), &shift);
-            let (y, mean, variance) = builder.batch_norm_by_batch(x, scale, shift, BATCH_NORM_EPSILON);
-            self.statistics.push((format!("{name}.bn.batch_mean"), mean));
-            self.statistics.push((format!("{name}.bn.batch_var"), variance));
-            return Ok(y);
-        }
         let mean = self.weight(&names[2], &[channels], Initial::Constant(0.0))?;
         let variance = self.weight(&names[3], &[channels], Initial::Constant(1.0))?;
         let parts = [

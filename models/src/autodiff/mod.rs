@@ -11,7 +11,8 @@
 //! gradient has the rank of its value, and each axis either the value's extent or one.
 
 mod activation;
-mod convolution;
+mod batch_norm;
+pub(crate) mod convolution;
 mod cut;
 mod einsum;
 mod elementwise;
@@ -34,6 +35,7 @@ use tract_onnx::tract_core::ops;
 
 pub use cut::TrainableCut;
 
+use crate::fused::Call;
 use crate::graph::Graph;
 
 /// An operator that has no gradient rule, or one that its rule does not cover.
@@ -234,6 +236,8 @@ impl Tape<'_> {
             pool::max_rule(self, op, site)
         } else if let Some(op) = op.downcast_ref::<ops::cnn::SumPool>() {
             pool::sum_rule(self, op, site)
+        } else if let Some(Call::BatchNorm(norm)) = op.downcast_ref::<Call>() {
+            batch_norm::rule(self, norm, site)
         } else if let Some(op) = op.downcast_ref::<ops::einsum::EinSum>() {
             einsum::rule(self, op, site)
         } else if let Some(op) = op.downcast_ref::<ops::binary::TypedBinOp>() {

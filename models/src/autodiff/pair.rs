@@ -6,6 +6,7 @@ use tract_onnx::tract_core::ops::binary::TypedBinOp;
 use tract_onnx::tract_core::ops::math;
 
 use super::{Site, Tape};
+use crate::fused::{Call, Clip, Clipped};
 
 pub(super) fn rule(tape: &mut Tape<'_>, op: &TypedBinOp, site: &Site) -> TractResult<()> {
     let [a, b] = *site.inputs.as_slice() else { bail!("a binary operator of {} inputs", site.inputs.len()) };
@@ -112,46 +113,24 @@ fn clip(tape: &mut Tape<'_>, site: &Site, side: Side, (value, bound): (OutletId,
         && tape.forward_users(value) == 1
         && let Some((_, low)) = value_and_bound(tape, inner.inputs[0], inner.inputs[1])
     {
-        let mask = mask(tape, site.output, Some(low), Some(bound))?;
-        let d = tape.graph.mul(mask, site.gradient)?;
+        let d = masked(tape, site, Clip { low: Some(low), high: Some(bound) })?;
         tape.pass_through(value.node);
         return tape.give(value, d);
     }
     let (low, high) = if side == Side::Low { (Some(bound), None) } else { (None, Some(bound)) };
-    let mask = mask(tape, site.output, low, high)?;
-    let d = tape.graph.mul(mask, site.gradient)?;
+    let d = masked(tape, site, Clip { low, high })?;
     tape.give(value, d)
+}
+
+/// The gradient where the clip let its value through.
+fn masked(tape: &mut Tape<'_>, site: &Site, clip: Clip) -> TractResult<OutletId> {
+    let gradient = tape.full(site.gradient, &site.shape)?;
+    let call = Call::ClipGradient(Clipped { shape: site.shape.to_vec(), clip });
+    Ok(tape.graph.call(call, &[site.output, gradient])?[0])
 }
 
 /// The clipped value and its bound, where one of the operands is a constant of one number.
 fn value_and_bound(tape: &Tape<'_>, a: OutletId, b: OutletId) -> Option<(OutletId, f32)> {
     let bounded = |value, bound| tape.constant_scalar(bound).map(|bound| (value, bound));
     bounded(a, b).or_else(|| bounded(b, a))
-}
-
-/// One where the clipped `y` lies strictly between its bounds, zero elsewhere: `min(d * 1e30, 1)` of
-/// the distance to the bounds. Arithmetic instead of a comparison, because tract fuses it.
-fn mask(tape: &mut Tape<'_>, y: OutletId, low: Option<f32>, high: Option<f32>) -> TractResult<OutletId> {
-    const STEEP: f32 = 1e30;
-    let rank = tape.graph.rank(y)?;
-    let above = match low {
-        Some(0.0) => Some(y),
-        Some(low) => Some(tape.graph.offset(y, -low)?),
-        None => None,
-    };
-    let below = match high {
-        Some(high) => {
-            let high = tape.graph.scalar(high, rank)?;
-            Some(tape.graph.sub(high, y)?)
-        }
-        None => None,
-    };
-    let distance = match (above, below) {
-        (Some(above), Some(below)) => tape.graph.mul(below, above)?,
-        (Some(one), None) | (None, Some(one)) => one,
-        (None, None) => bail!("a clip without bounds"),
-    };
-    let steep = tape.graph.scale(distance, STEEP)?;
-    let one = tape.graph.scalar(1.0, rank)?;
-    tape.graph.binary(math::min(), steep, one)
 }

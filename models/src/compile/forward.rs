@@ -4,6 +4,7 @@ use tract_onnx::pb;
 use tract_onnx::prelude::*;
 use tract_onnx::tract_core::internal::*;
 
+use crate::fused;
 use crate::layout::channels_last;
 
 /// The encoder as a decluttered, channels-last graph.
@@ -18,7 +19,7 @@ pub(super) struct Forward {
 impl Forward {
     pub(super) fn read(encoder: &pb::ModelProto) -> TractResult<Self> {
         let graph = encoder.graph.as_ref().context("a model without a graph")?;
-        let typed = tract_onnx::onnx().model_for_proto_model(encoder)?.into_typed()?;
+        let typed = fused::read(encoder)?.into_typed()?;
         let model = channels_last(&typed)?;
         let input_name = &graph.input.first().context("an encoder without an input")?.name;
         let input = source(&model, input_name)?;

@@ -7,8 +7,11 @@
 
 use ndarray::ArrayD;
 use tract_onnx::pb;
+use tract_onnx::prelude::*;
+use tract_onnx::tract_core::internal::*;
 
 use super::proto;
+use crate::fused::{BatchNorm, Call, Clip, Functions};
 
 /// ONNX operator set that everything here is written in.
 pub const OPSET: i64 = 17;
@@ -74,12 +77,14 @@ pub struct GraphBuilder {
     graph: pb::GraphProto,
     batch: Batch,
     next: usize,
+    functions: Functions,
 }
 
 impl GraphBuilder {
     /// An empty graph called `name`.
     pub fn new(name: &str, batch: Batch) -> Self {
-        Self { graph: pb::GraphProto { name: name.into(), ..Default::default() }, batch, next: 0 }
+        let graph = pb::GraphProto { name: name.into(), ..Default::default() };
+        Self { graph, batch, next: 0, functions: Functions::default() }
     }
 
     /// Adds the graph input `name`, one sample of which has shape `sample`.
@@ -160,57 +165,52 @@ impl GraphBuilder {
         self.node("Flatten", &format!("{label}.flatten"), vec![y.name], flat, vec![channels])
     }
 
-    /// Batch normalisation by the statistics of this very batch. Gives the normalised value and, as
-    /// `[1, c, 1...]`, mean and variance of each channel; the latter unbiased when the batch is fixed,
-    /// as PyTorch keeps it, while the value is normalised by the biased one.
+    /// Batch normalisation by the statistics of this very batch, clipped. Gives the value and, as
+    /// `[1, c, 1...]`, mean and variance of each channel; the latter unbiased, as PyTorch keeps it, while
+    /// the value is normalised by the biased one.
     ///
-    /// Written as `x * a + b` with per-channel `a` and `b`, because that form takes the fewest passes
-    /// over the feature map in both directions (Ioffe & Szegedy 2015, algorithm 1, rearranged).
-    pub fn batch_norm_by_batch(
+    /// Written as a fused call, so that the engine takes few passes over the feature map.
+    ///
+    /// # Errors
+    /// When the batch is symbolic: a call is written for one shape.
+    pub(crate) fn batch_norm_by_batch(
         &mut self,
         x: &Value,
         scale: (&str, &ArrayD<f32>),
         shift: (&str, &ArrayD<f32>),
         epsilon: f32,
-    ) -> (Value, Value, Value) {
+        clip: Clip,
+    ) -> TractResult<(Value, Value, Value)> {
+        let Batch::Fixed(batch) = self.batch else { bail!("batch statistics want a batch of fixed size") };
         let label = scale.0;
-        let channels = x.channels();
-        let axes: Vec<i64> = std::iter::once(0).chain(2..=x.sample.len() as i64).collect();
-        let mut unit = vec![channels];
-        unit.resize(x.sample.len(), 1);
-        let mut column = vec![1, channels as i64];
-        column.resize(x.sample.len() + 1, 1);
+        let shape = [&[batch], x.sample.as_slice()].concat();
+        let norm = BatchNorm { shape, axis: 1, epsilon, clip };
+        let count = norm.count() as f32;
+        let inputs =
+            vec![x.name.clone(), self.initializer(scale.0, scale.1), self.initializer(shift.0, shift.1)];
+        let outputs: Vec<String> =
+            ["y", "mean", "variance"].iter().map(|tag| self.fresh(&format!("{label}/{tag}"))).collect();
+        let [y, mean, variance] = [0, 1, 2].map(|i| outputs[i].clone());
+        let node = self.functions.node(&Call::BatchNorm(norm), y.clone(), inputs, outputs)?;
+        self.graph.node.push(node);
 
-        let reduce = |b: &mut Self, tag: &str, v: &Value| {
-            let attributes = vec![proto::ints("axes", axes.clone()), proto::int("keepdims", 1)];
-            let name = format!("{label}.{tag}");
-            b.node("ReduceMean", &name, vec![v.name.clone()], attributes, unit.clone())
-        };
-        let mean = reduce(self, "mean", x);
-        let square = self.binary("Mul", &format!("{label}.square"), x, x);
-        let mean_square = reduce(self, "mean_square", &square);
-        let squared_mean = self.binary("Mul", &format!("{label}.squared_mean"), &mean, &mean);
-        let variance = self.binary("Sub", &format!("{label}.variance"), &mean_square, &squared_mean);
-
-        let scale = self.reshaped_initializer(scale, &column, &unit);
-        let shift = self.reshaped_initializer(shift, &column, &unit);
-        let epsilon = Value { name: self.constant(epsilon), sample: unit.clone() };
-        let steadied = self.binary("Add", &format!("{label}.steadied"), &variance, &epsilon);
-        let deviation = self.unary("Sqrt", &format!("{label}.deviation"), &steadied);
-        let slope = self.binary("Div", &format!("{label}.slope"), &scale, &deviation);
-        let moved = self.binary("Mul", &format!("{label}.moved"), &mean, &slope);
-        let offset = self.binary("Sub", &format!("{label}.offset"), &shift, &moved);
-        let scaled = self.binary("Mul", &format!("{label}.scaled"), x, &slope);
-        let y = self.binary("Add", &format!("{label}.shifted"), &scaled, &offset);
-        (y, mean, self.unbiased(label, x, &variance))
+        let y = Value { name: y, sample: x.sample.clone() };
+        let mean = self.column(x, mean);
+        let variance = self.column(x, variance);
+        let correction = self.constant(count / (count - 1.0).max(1.0));
+        let correction = Value { name: correction, sample: variance.sample.clone() };
+        let unbiased = self.binary("Mul", &format!("{label}.unbiased"), &variance, &correction);
+        Ok((y, mean, unbiased))
     }
 
-    fn unbiased(&mut self, label: &str, x: &Value, variance: &Value) -> Value {
-        let Batch::Fixed(batch) = self.batch else { return variance.clone() };
-        let positions = (batch * x.sample.iter().skip(1).product::<usize>()) as f32;
-        let correction = positions / (positions - 1.0).max(1.0);
-        let correction = Value { name: self.constant(correction), sample: variance.sample.clone() };
-        self.binary("Mul", &format!("{label}.unbiased"), variance, &correction)
+    /// The row `name` `[c]` as `[1, c, 1...]`, for maps like `x`.
+    fn column(&mut self, x: &Value, name: String) -> Value {
+        let mut sample = vec![x.channels()];
+        sample.resize(x.sample.len(), 1);
+        let shape: Vec<i64> = std::iter::once(1).chain(sample.iter().map(|&d| d as i64)).collect();
+        let target = self.int_constant(&shape);
+        let label = format!("{name}.column");
+        self.node("Reshape", &label, vec![name, target], vec![], sample)
     }
 
     /// Makes `value` the graph output `name`. `batched` tells whether its leading axis is the batch;
@@ -235,26 +235,13 @@ impl GraphBuilder {
 
     /// The finished model.
     pub fn finish(self) -> pb::ModelProto {
-        proto::model(self.graph, OPSET, IR_VERSION)
-    }
-
-    fn unary(&mut self, op: &str, label: &str, x: &Value) -> Value {
-        self.node(op, label, vec![x.name.clone()], vec![], x.sample.clone())
+        let mut model = proto::model(self.graph, OPSET, IR_VERSION);
+        self.functions.add_to(&mut model);
+        model
     }
 
     fn binary(&mut self, op: &str, label: &str, a: &Value, b: &Value) -> Value {
         self.node(op, label, vec![a.name.clone(), b.name.clone()], vec![], a.sample.clone())
-    }
-
-    fn reshaped_initializer(
-        &mut self,
-        (name, value): (&str, &ArrayD<f32>),
-        shape: &[i64],
-        unit: &[usize],
-    ) -> Value {
-        let weight = self.initializer(name, value);
-        let target = self.int_constant(shape);
-        self.node("Reshape", &format!("{name}.column"), vec![weight, target], vec![], unit.to_vec())
     }
 
     fn constant(&mut self, value: f32) -> String {

@@ -1,10 +1,10 @@
 //! What must hold of a decoded model before it is used: versions, tensor lengths, and a graph in
 //! single-assignment form in which every value read was made before.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use tract_onnx::pb::{
-    AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto, TypeProto, ValueInfoProto,
+    AttributeProto, FunctionProto, GraphProto, ModelProto, NodeProto, TensorProto, TypeProto, ValueInfoProto,
     tensor_proto::{DataLocation, DataType},
     tensor_shape_proto::dimension::Value as Dim,
     type_proto,
@@ -12,6 +12,7 @@ use tract_onnx::pb::{
 
 use super::error::OnnxError;
 use super::read::{IR_VERSIONS, MAX_ELEMENTS, MAX_NODES, OPSETS};
+use crate::fused;
 
 pub(super) fn model(model: &ModelProto) -> Result<(), OnnxError> {
     if !IR_VERSIONS.contains(&model.ir_version) {
@@ -25,12 +26,40 @@ pub(super) fn model(model: &ModelProto) -> Result<(), OnnxError> {
     if !model.training_info.is_empty() {
         return Err(unsupported("the model", "training_info", "Export for inference"));
     }
-    if !model.functions.is_empty() {
-        return Err(unsupported("the model", "local functions", "Inline them before saving"));
-    }
     let graph = model.graph.as_ref().ok_or(OnnxError::NoGraph)?;
     let mut scope = Scope { names: HashSet::new(), nodes: 0 };
+    functions(model, graph, &mut scope)?;
     scope.graph(graph, true)
+}
+
+/// Local functions are read in our own domain only: bodies of fused calls, which call no others. What
+/// the graph would hold once they were inlined counts as its nodes.
+fn functions<'a>(
+    model: &'a ModelProto,
+    graph: &'a GraphProto,
+    scope: &mut Scope<'a>,
+) -> Result<(), OnnxError> {
+    let mut known = HashMap::with_capacity(model.functions.len());
+    for function in &model.functions {
+        if function.domain() != fused::DOMAIN {
+            return Err(unsupported("the model", "local functions", "Inline them before saving"));
+        }
+        if function.node.iter().any(|node| node.domain == fused::DOMAIN) {
+            return Err(unsupported(&format!("function `{}`", function.name()), "calls", "Inline them"));
+        }
+        if known.insert(function.name(), function.node.len()).is_some() {
+            let place = "as a function".into();
+            return Err(OnnxError::Duplicate { name: function.name().into(), place });
+        }
+        scope.function(function)?;
+    }
+    for call in graph.node.iter().filter(|node| node.domain == fused::DOMAIN) {
+        let Some(nodes) = known.get(call.op_type.as_str()) else {
+            return Err(OnnxError::Undefined { place: place(call), value: call.op_type.clone() });
+        };
+        scope.nodes += nodes;
+    }
+    Ok(())
 }
 
 /// Version of the default operator set, if one is stated.
@@ -77,6 +106,31 @@ impl<'a> Scope<'a> {
             }
             if outermost {
                 value_type("output", output)?;
+            }
+        }
+        for name in added {
+            self.names.remove(name);
+        }
+        Ok(())
+    }
+
+    /// Checks one function, which sees nothing but its inputs.
+    fn function(&mut self, function: &'a FunctionProto) -> Result<(), OnnxError> {
+        self.nodes += function.node.len();
+        if self.nodes > MAX_NODES {
+            return Err(OnnxError::TooManyNodes { found: self.nodes, limit: MAX_NODES });
+        }
+        let mut added = Vec::new();
+        for input in &function.input {
+            self.define(input, || format!("as an input of function `{}`", function.name()), &mut added)?;
+        }
+        for node in &function.node {
+            self.node(node, &mut added)?;
+        }
+        for output in &function.output {
+            if !self.names.contains(output.as_str()) {
+                let place = format!("function `{}`", function.name());
+                return Err(OnnxError::Undefined { place, value: output.clone() });
             }
         }
         for name in added {

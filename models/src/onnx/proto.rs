@@ -104,6 +104,32 @@ fn info(name: &str, dim: Vec<pb::tensor_shape_proto::Dimension>) -> pb::ValueInf
     }
 }
 
+/// The graph of `body` as a function of `domain`, which has constants as nodes and no types.
+pub fn function(body: pb::ModelProto, domain: &str, attribute: Vec<String>) -> Option<pb::FunctionProto> {
+    let graph = body.graph?;
+    let constants = graph.initializer.into_iter().map(|tensor| pb::NodeProto {
+        name: tensor.name.clone(),
+        op_type: "Constant".into(),
+        output: vec![tensor.name.clone()],
+        attribute: vec![attribute_of_tensor("value", tensor)],
+        ..Default::default()
+    });
+    Some(pb::FunctionProto {
+        name: Some(graph.name),
+        input: graph.input.into_iter().map(|i| i.name).collect(),
+        output: graph.output.into_iter().map(|o| o.name).collect(),
+        attribute,
+        node: constants.chain(graph.node).collect(),
+        opset_import: body.opset_import,
+        domain: Some(domain.into()),
+        ..Default::default()
+    })
+}
+
+fn attribute_of_tensor(name: &str, tensor: pb::TensorProto) -> pb::AttributeProto {
+    attribute(name, pb::attribute_proto::AttributeType::Tensor, |a| a.t = Some(tensor))
+}
+
 /// A model of one graph in the default operator set.
 pub fn model(graph: pb::GraphProto, opset: i64, ir_version: i64) -> pb::ModelProto {
     pb::ModelProto {

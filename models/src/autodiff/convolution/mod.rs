@@ -15,6 +15,7 @@ use tract_onnx::tract_core::ops::cnn::{Conv, Deconv, KernelFormat, PaddingSpec, 
 use tract_onnx::tract_core::ops::nn::DataFormat;
 
 use super::{Site, Tape};
+use crate::fused::{Call, Convolution};
 use crate::graph::Graph;
 
 /// First spatial axis of a channels-last tensor.
@@ -165,16 +166,31 @@ pub(super) fn rule(tape: &mut Tape<'_>, op: &Conv, site: &Site) -> TractResult<(
     let full = tape.full(site.gradient, &site.shape)?;
     let gradient = layout.to_last(tape.graph, full)?;
     bias_gradient(tape, gradient, bias, geometry.out)?;
+    let covered = Convolution::of(op, &x_shape);
     if tape.needs(x) {
-        let d = input::gradient(tape.graph, &geometry, kernel, gradient)?;
+        let d = match &covered {
+            Some(call) => {
+                let call = Call::ConvolutionInputGradient(call.clone());
+                tape.graph.call(call, &[kernel, gradient])?[0]
+            }
+            None => input::gradient(tape.graph, &geometry, kernel, gradient)?,
+        };
         let d = layout.back(tape.graph, d)?;
         tape.give(x, d)?;
     }
     if tape.needs(kernel) {
         let source = layout.to_last(tape.graph, x)?;
-        let d = weight::gradient(tape.graph, &geometry, source, gradient)?;
         let shape = tape.graph.shape(kernel)?;
-        let d = tape.graph.reshape(d, &shape)?;
+        let d = match covered {
+            Some(call) => {
+                let call = Call::ConvolutionWeightGradient(call);
+                tape.graph.call(call, &[source, gradient])?[0]
+            }
+            None => {
+                let d = weight::gradient(tape.graph, &geometry, source, gradient)?;
+                tape.graph.reshape(d, &shape)?
+            }
+        };
         tape.give(kernel, d)?;
     }
     Ok(())
@@ -248,4 +264,29 @@ pub(super) fn transposed_rule(tape: &mut Tape<'_>, op: &Deconv, site: &Site) -> 
         tape.give(kernel, d)?;
     }
     Ok(())
+}
+
+/// The gradient of `op`'s input, of channels-last shape `input`, in ordinary operators.
+pub(crate) fn lowered_input_gradient(
+    graph: &mut Graph,
+    op: &Conv,
+    input: &[usize],
+    kernel: OutletId,
+    gradient: OutletId,
+) -> TractResult<OutletId> {
+    let geometry = Geometry::new(&op.pool_spec, op.group, input, &graph.shape(gradient)?)?;
+    input::gradient(graph, &geometry, kernel, gradient)
+}
+
+/// The gradient of `op`'s kernel, of shape `kernel`, in ordinary operators.
+pub(crate) fn lowered_weight_gradient(
+    graph: &mut Graph,
+    op: &Conv,
+    kernel: &[usize],
+    x: OutletId,
+    gradient: OutletId,
+) -> TractResult<OutletId> {
+    let geometry = Geometry::new(&op.pool_spec, op.group, &graph.shape(x)?, &graph.shape(gradient)?)?;
+    let d = weight::gradient(graph, &geometry, x, gradient)?;
+    graph.reshape(d, kernel)
 }

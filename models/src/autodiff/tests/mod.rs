@@ -18,6 +18,7 @@ use tract_onnx::prelude::*;
 
 use self::float64::{Value, evaluate, widen};
 use super::differentiate;
+use crate::fused::{self, tests::expanded};
 use crate::graph::Graph;
 use crate::layout::channels_last;
 use crate::onnx;
@@ -44,7 +45,7 @@ fn draw(shape: &[usize], (low, high): (f32, f32), rng: &mut ChaCha8Rng) -> Tenso
 }
 
 fn run(model: &TypedModel, inputs: &[Tensor]) -> Vec<Value> {
-    let plan = model.clone().into_optimized().unwrap().into_runnable().unwrap();
+    let plan = expanded(model).into_optimized().unwrap().into_runnable().unwrap();
     let outputs = plan.run(inputs.iter().map(|t| t.clone().into_tvalue()).collect()).unwrap();
     outputs.iter().map(|t| widen(t)).collect()
 }
@@ -98,7 +99,7 @@ fn check_at(inputs: &[Tensor], build: impl Fn(&mut Graph, &[OutletId]) -> TractR
     let mut rng = ChaCha8Rng::seed_from_u64(8);
     let it = differentiated(inputs, build, &mut rng);
     let wide: Vec<Value> = inputs.iter().map(widen).collect();
-    let exact = evaluate(&it.gradients, &wide);
+    let exact = evaluate(&expanded(&it.gradients), &wide);
     let loss = |inputs: &[Value]| (&evaluate(&it.forward, inputs)[0] * &it.cotangent).sum();
     for (i, gradient) in exact.iter().enumerate() {
         assert_eq!(gradient.shape(), wide[i].shape());
@@ -132,7 +133,7 @@ fn check_at(inputs: &[Tensor], build: impl Fn(&mut Graph, &[OutletId]) -> TractR
     let names: Vec<String> = (0..exact.len()).map(|i| format!("out{i}")).collect();
     let decluttered = it.gradients.clone().into_decluttered().unwrap();
     let written = onnx::write::write(&decluttered, "test", &names).unwrap();
-    let read = tract_onnx::onnx().model_for_proto_model(&written).unwrap().into_typed().unwrap();
+    let read = fused::read(&written).unwrap().into_typed().unwrap();
     same(&run(&read, &by_name(&read, inputs)), &exact, "written and read");
     let last = channels_last(&read).unwrap();
     same(&run(&last, &by_name(&last, inputs)), &exact, "read, channels last");

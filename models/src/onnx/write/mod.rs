@@ -19,6 +19,7 @@ use tract_onnx::tract_core::ops;
 
 use super::build::OPSET;
 use super::proto;
+use crate::fused::{Call, Functions};
 
 const IR_VERSION: i64 = 8;
 
@@ -26,7 +27,8 @@ const IR_VERSION: i64 = 8;
 /// names of their source nodes.
 pub(crate) fn write(model: &TypedModel, name: &str, outputs: &[String]) -> TractResult<pb::ModelProto> {
     let graph = pb::GraphProto { name: name.into(), ..Default::default() };
-    let mut writer = Writer { model, graph, names: HashMap::new(), next: 0 };
+    let functions = Functions::default();
+    let mut writer = Writer { model, graph, names: HashMap::new(), next: 0, functions };
     for input in model.input_outlets()? {
         let name = model.node(input.node).name.clone();
         let info = proto::value_info(&name, &writer.shape(*input)?);
@@ -39,9 +41,12 @@ pub(crate) fn write(model: &TypedModel, name: &str, outputs: &[String]) -> Tract
             continue;
         }
         let node = model.node(id);
-        let value = writer
-            .operator(node, outlet)
-            .with_context(|| format!("writing node `{}` ({})", node.name, node.op.name()))?;
+        let place = || format!("writing node `{}` ({})", node.name, node.op.name());
+        if let Some(call) = node.op_as::<Call>() {
+            writer.call(call, node).with_context(place)?;
+            continue;
+        }
+        let value = writer.operator(node, outlet).with_context(place)?;
         writer.names.insert(outlet, value);
     }
     for (outlet, name) in model.output_outlets()?.iter().zip(outputs) {
@@ -50,7 +55,9 @@ pub(crate) fn write(model: &TypedModel, name: &str, outputs: &[String]) -> Tract
         let value = writer.names.get(outlet).cloned().context("an output that nothing computes")?;
         writer.push("Identity", vec![value], vec![], name.clone());
     }
-    Ok(proto::model(writer.graph, OPSET, IR_VERSION))
+    let mut model = proto::model(writer.graph, OPSET, IR_VERSION);
+    writer.functions.add_to(&mut model);
+    Ok(model)
 }
 
 struct Writer<'m> {
@@ -58,6 +65,7 @@ struct Writer<'m> {
     graph: pb::GraphProto,
     names: HashMap<OutletId, String>,
     next: usize,
+    functions: Functions,
 }
 
 impl Writer<'_> {
@@ -134,12 +142,23 @@ impl Writer<'_> {
         self.node("Reshape", &[value.into(), shape], vec![])
     }
 
+    fn inputs(&self, node: &TypedNode) -> TractResult<Vec<String>> {
+        let name = |input| self.names.get(input).cloned().context("an input that nothing computes");
+        node.inputs.iter().map(name).collect()
+    }
+
+    /// The only operators of several outputs.
+    fn call(&mut self, call: &Call, node: &TypedNode) -> TractResult<()> {
+        let inputs = self.inputs(node)?;
+        let outputs: Vec<String> = node.outputs.iter().map(|_| self.fresh(call.kernel())).collect();
+        let name = outputs.first().cloned().context("a call without outputs")?;
+        self.graph.node.push(self.functions.node(call, name, inputs, outputs.clone())?);
+        self.names.extend(outputs.into_iter().enumerate().map(|(slot, o)| (OutletId::new(node.id, slot), o)));
+        Ok(())
+    }
+
     fn operator(&mut self, node: &TypedNode, outlet: OutletId) -> TractResult<String> {
-        let inputs = node
-            .inputs
-            .iter()
-            .map(|input| self.names.get(input).cloned().context("an input that nothing computes"))
-            .collect::<TractResult<Vec<String>>>()?;
+        let inputs = self.inputs(node)?;
         let op = node.op.as_op();
         if let Some(op) = op.downcast_ref::<ops::konst::Const>() {
             self.constant(op.val())

@@ -1,0 +1,62 @@
+//! The gradient of a convolution's input: for each input position, the outputs that read it.
+
+use super::kernel::{Direction, PackedKernel};
+use super::patches::Patches;
+use crate::error::check_length;
+use crate::product::multiply::{Lines, multiply};
+use crate::product::tile::Finish;
+use crate::threads::run_length;
+use crate::{KernelError, Threads};
+
+/// Writes to `dx` the gradient of the input, given `dy` of the output, or adds it if `accumulate`.
+///
+/// A transposed convolution by gathering: no position is visited twice and no zero is inserted
+/// between strides. Threads share out whole images. Works in about 100 KiB for each thread.
+///
+/// # Errors
+/// When a slice does not have the length of its shape, or `kernel` is packed for the forward pass.
+pub fn input_gradient(
+    dy: &[f32],
+    kernel: &PackedKernel,
+    dx: &mut [f32],
+    accumulate: bool,
+    threads: &Threads,
+) -> Result<(), KernelError> {
+    let name = "convolution input gradient";
+    let parts = kernel.parts(name, Direction::InputGradient)?;
+    let geometry = kernel.geometry();
+    check_length(name, "dy", dy.len(), &geometry.output_shape())?;
+    check_length(name, "dx", dx.len(), &geometry.input_shape())?;
+    let [height, width] = geometry.input;
+    let channels = geometry.channels_in;
+    let image = height * width * channels;
+    let run = run_length(geometry.batch, threads.count(), 1);
+    let pieces = dx.chunks_mut(run * image).enumerate().collect();
+    threads.for_each(pieces, |(index, dx): (usize, &mut [f32])| {
+        for part in parts {
+            let Some([vertical, horizontal]) = &part.phases else { continue };
+            let group = geometry.group_out();
+            let patches = Patches {
+                source: dy,
+                axes: [vertical.axis, horizontal.axis],
+                channels: geometry.channels_out,
+                offset: part.group * group,
+                width: group,
+            };
+            let rows = index * run * patches.rows()..(index * run + dx.len() / image) * patches.rows();
+            let offset = part.group * geometry.group_in();
+            let place = |row| {
+                let row: usize = row - rows.start;
+                let (line, j) = (row / horizontal.axis.rows, row % horizontal.axis.rows);
+                let (n, i) = (line / vertical.axis.rows, line % vertical.axis.rows);
+                let y = vertical.first + i * geometry.stride[0];
+                let x = horizontal.first + j * geometry.stride[1];
+                ((n * height + y) * width + x) * channels + offset
+            };
+            let finish = Finish { accumulate, bias: None, clip: None };
+            let mut lines = Lines::new(&part.layout);
+            multiply(&patches, rows.clone(), &part.layout, &part.panels, dx, place, finish, &mut lines);
+        }
+    });
+    Ok(())
+}

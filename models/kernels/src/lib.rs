@@ -1,0 +1,23 @@
+//! CPU kernels for training on floats, channels last.
+//!
+//! Pure functions on slices: no tensor type, no graph, no allocator games. Tensors are `[n, h, w, c]`
+//! (one-dimensional ones have `h = 1`), convolution weights `[out, in / groups, kh, kw]` as ONNX has
+//! them. Every function checks the lengths of its slices against its shapes and refuses with a
+//! [`KernelError`] before it writes anything. Results are equal, bit for bit, on any number of
+//! [`Threads`].
+
+pub mod convolution;
+pub mod depthwise;
+pub mod elementwise;
+mod error;
+pub mod norm;
+pub mod product;
+pub mod simd;
+#[cfg(test)]
+mod test_support;
+pub mod threads;
+
+pub use error::{KernelError, MAX_FLOATS};
+pub use product::Product;
+pub use simd::Level;
+pub use threads::Threads;

@@ -1,0 +1,58 @@
+//! A left operand times packed panels, block by block.
+
+use std::ops::Range;
+
+use super::left::Left;
+use super::right::Layout;
+use super::tile::{BlockProduct, Finish, Line, STRIDE, block_rows, padded};
+
+/// Lines of one block, which one part of the work reuses for all of its blocks.
+pub(crate) struct Lines(Vec<Line>);
+
+impl Lines {
+    pub(crate) fn new(layout: &Layout) -> Self {
+        Self(vec![[0.0; STRIDE]; block_rows(layout.level)])
+    }
+}
+
+/// Rows `rows` of `left` times the packed operand, each to `out` from `place(row)` on.
+///
+/// Every output is the same sum in the same order, whatever the rows it is computed with.
+pub(crate) fn multiply(
+    left: &impl Left,
+    rows: Range<usize>,
+    layout: &Layout,
+    panels: &[f32],
+    out: &mut [f32],
+    place: impl Fn(usize) -> usize,
+    finish: Finish<'_>,
+    Lines(lines): &mut Lines,
+) {
+    let mut places = Vec::with_capacity(lines.len());
+    let last = layout.blocks().count() - 1;
+    let mut row = rows.start;
+    while row < rows.end {
+        let count = lines.len().min(rows.end - row);
+        places.clear();
+        places.extend((row..row + count).map(&place));
+        for (block, (first, depth)) in layout.blocks().enumerate() {
+            left.fill(row, first, depth, &mut lines[..count]);
+            let start = first * padded(layout.columns);
+            layout.level.run(BlockProduct {
+                level: layout.level,
+                lines,
+                depth,
+                panels: panels.get(start..).unwrap_or_default(),
+                columns: layout.columns,
+                out,
+                places: &places,
+                finish: Finish {
+                    accumulate: finish.accumulate || block > 0,
+                    bias: finish.bias.filter(|_| block == last),
+                    clip: finish.clip.filter(|_| block == last),
+                },
+            });
+        }
+        row += count;
+    }
+}
