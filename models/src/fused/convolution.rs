@@ -103,6 +103,12 @@ impl Convolution {
         [&[self.out, self.channels / self.groups], self.kernel.as_slice()].concat()
     }
 
+    /// Multiply-adds of the convolution, and of each of its gradients.
+    pub fn multiply_adds(&self) -> u64 {
+        let per_output = self.kernel_shape()[1..].iter().fold(1u64, |n, &d| n.saturating_mul(d as u64));
+        self.output_shape().iter().fold(per_output, |n, &d| n.saturating_mul(d as u64))
+    }
+
     fn check(&self) -> TractResult<()> {
         let rank = self.kernel.len();
         ensure!((1..=2).contains(&rank), "a convolution over {rank} axes");

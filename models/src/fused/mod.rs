@@ -21,6 +21,7 @@ pub(crate) mod tests;
 use tract_onnx::pb;
 use tract_onnx::prelude::*;
 use tract_onnx::tract_core::internal::*;
+use tract_onnx::tract_core::ops::Cost;
 
 pub use batch_norm::BatchNorm;
 pub use clip::{Clip, Clipped};
@@ -229,6 +230,15 @@ impl TypedOp for Call {
                 self.kernel()
             );
         }
-        Ok(self.outputs().iter().map(|shape| f32::fact(shape)).collect())
+        Ok(self.outputs().iter().map(f32::fact).collect())
+    }
+
+    fn cost(&self, _inputs: &[&TypedFact]) -> TractResult<TVec<(Cost, TDim)>> {
+        Ok(match self {
+            Self::ConvolutionInputGradient(c) | Self::ConvolutionWeightGradient(c) => {
+                tvec!((Cost::FMA(f32::datum_type()), c.multiply_adds().to_dim()))
+            }
+            Self::BatchNorm(_) | Self::BatchNormGradient(_) | Self::ClipGradient(_) => tvec!(),
+        })
     }
 }

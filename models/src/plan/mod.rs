@@ -11,6 +11,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use serde::{Deserialize, Serialize};
 use tract_onnx::prelude::*;
 
+use crate::fused;
 use crate::layout::channels_last;
 use crate::onnx::{self, OnnxError};
 
@@ -111,7 +112,7 @@ impl Plan {
 pub fn plan(onnx: &[u8]) -> Result<Plan, PlanError> {
     let proto = onnx::read::parse(onnx)?;
     let planned = catch_unwind(AssertUnwindSafe(|| {
-        let typed = tract_onnx::onnx().model_for_proto_model(&proto)?.into_typed()?;
+        let typed = fused::read(&proto)?.into_typed()?;
         let plain = channels_last(&typed)?;
         let optimised = plain.clone().into_optimized()?;
         Plan::of(&plain, &optimised)
