@@ -8,6 +8,7 @@ pub(crate) mod autodiff;
 pub mod bundle;
 pub mod compile;
 pub(crate) mod graph;
+pub mod import;
 pub mod input;
 pub mod layout;
 pub mod objective;
