@@ -50,7 +50,8 @@ const FILES: &[File] = &[
         name: "vit_dynamo",
         weights: 30,
         blocks: &["patch", "blocks.0", "blocks.1"],
-        parameters: Some(&[]),
+        // The exporter computed the expansion of the token ahead.
+        parameters: Some(&[("expand", "cls_token")]),
     },
     File {
         name: "sequence_first",
