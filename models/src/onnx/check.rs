@@ -63,7 +63,7 @@ fn functions<'a>(
 }
 
 /// Version of the default operator set, if one is stated.
-pub(super) fn default_opset(model: &ModelProto) -> Option<i64> {
+pub(crate) fn default_opset(model: &ModelProto) -> Option<i64> {
     model.opset_import.iter().find(|o| o.domain.is_empty() || o.domain == "ai.onnx").map(|o| o.version)
 }
 
