@@ -7,7 +7,7 @@ mod common;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use common::{Place, count, image_bundle, imu_bundle, lines, quick};
+use common::{Place, count, image_bundle, imu_bundle, lines, low_rank_bundle, quick};
 use sedge_augment::ImageAugment;
 use sedge_core::Verdict;
 use sedge_firmware::output::Happening;
@@ -374,10 +374,21 @@ fn faults_in_the_stream_are_counted_and_survived() {
 
 #[test]
 fn what_is_served_is_what_was_accepted() {
+    serves_what_was_accepted(image_bundle());
+}
+
+#[test]
+fn low_rank_deltas_are_merged_into_what_is_served() {
+    let bundle = low_rank_bundle();
+    assert!(bundle.step.initial.contains_key("last.conv.weight.lora_a"));
+    serves_what_was_accepted(bundle);
+}
+
+fn serves_what_was_accepted(bundle: &Bundle) {
     // Neighbours as they are: what a random encoder learns soonest is to tell places apart.
     let mut config = DeviceConfig { image_views: ImageAugment::none(), lr: Some(0.02), ..quick() };
     config.guard.z = 0.5;
-    let (mut device, mut sink) = (Device::new(image_bundle(), &config).unwrap(), Collected::default());
+    let (mut device, mut sink) = (Device::new(bundle, &config).unwrap(), Collected::default());
     let stream = Source::parse("sim:rooms=2,seconds=24,building=3")
         .unwrap()
         .open(&SourceOptions::default(), 0.0)
@@ -396,12 +407,12 @@ fn what_is_served_is_what_was_accepted() {
     assert_eq!(changes.len() as u64, device.served());
     let names: Vec<&String> = device.weights().keys().collect();
     assert!(!names.is_empty() && names.iter().all(|name| !name.starts_with("head.")), "{names:?}");
-    let initial = &image_bundle().step.initial;
+    let initial = &bundle.step.initial;
     let adapted = device.weights().iter().any(|(name, weight)| initial[name] != *weight);
     assert_eq!(adapted, changes.ends_with(&[true]), "after a restoration the shipped weights serve");
     // The encoder as a file embeds the last frame as the device did.
-    let replaced =
-        sedge_models::onnx::replace_initializers(&image_bundle().encoder, device.weights()).unwrap();
+    let replaced = sedge_models::lora::merge(&bundle.encoder, device.weights()).unwrap();
+    assert_eq!(adapted, replaced != bundle.encoder);
     assert_eq!(replaced, device.encoder_onnx());
 }
 

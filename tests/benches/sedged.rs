@@ -249,7 +249,7 @@ fn drive_apart(
     seconds: u32,
 ) -> Result<Drive, Box<dyn Error>> {
     let folder = tempfile::tempdir()?;
-    fresh_bundle(&Architecture::preset(name)?, SIDE, part, 1)?.write(&bundle(folder.path()))?;
+    fresh_bundle(&Architecture::preset(name)?, SIDE, part.clone(), 1)?.write(&bundle(folder.path()))?;
     let mut command = Command::new(std::env::current_exe()?);
     command.args(["--bench", "--seconds", &seconds.to_string(), "--drive"]).arg(folder.path());
     if !adapt {
@@ -291,7 +291,7 @@ fn time_step(name: &'static str, part: Selection, count: usize) -> Result<Step, 
         pretraining(name, &input)?
     } else {
         let encoder = Trained::fresh(&architecture, &input, 1)?;
-        board_step(&encoder, part, VIEWS_A_STEP, RATES, 1)?
+        board_step(&encoder, &part, VIEWS_A_STEP, RATES, 1)?
     };
     let begun = Instant::now();
     let mut engine = TractStep::new(&step)?;

@@ -15,10 +15,11 @@ use sedge_firmware::{DeviceConfig, RunConfig};
 use sedge_models::architecture::{Architecture, Block, Conv1d, Form, InvertedResidual, fold};
 use sedge_models::bundle::{AdaptationDefaults, Bundle, FORMAT, MadeBy, Manifest, Reference};
 use sedge_models::compile::{Recipe, compile};
+use sedge_models::lora;
 use sedge_models::objective::{Objective, ProjectionHead};
 use sedge_models::onnx::build::Batch;
 use sedge_models::optimizer::Optimizer;
-use sedge_models::selection::Selection;
+use sedge_models::selection::{Scope, Selection, describe_stages};
 use sedge_models::{InputSpec, Modality, Tensors};
 use serde_json::Value;
 
@@ -28,13 +29,21 @@ const BATCH: usize = 16;
 /// 16x16 images, 12 values an embedding.
 pub fn image_bundle() -> &'static Bundle {
     static BUNDLE: OnceLock<Bundle> = OnceLock::new();
-    BUNDLE.get_or_init(|| {
-        let block = |channels, stride| Block { channels, stride, expand: 2 };
-        let blocks = vec![block(8, 2), block(8, 1)];
-        let net = InvertedResidual { stem: 6, stem_stride: 2, blocks, last: 12 };
-        let input = InputSpec::image(16, 16, [0.4; 3], [0.25; 3]);
-        make(&Architecture::InvertedResidual(net), input, Selection::Last(2))
-    })
+    BUNDLE.get_or_init(|| image(Selection::Last(2)))
+}
+
+/// The same with low-rank deltas on the last two blocks.
+pub fn low_rank_bundle() -> &'static Bundle {
+    static BUNDLE: OnceLock<Bundle> = OnceLock::new();
+    BUNDLE.get_or_init(|| image(Selection::Lora { rank: 4, scope: Scope::Last(2) }))
+}
+
+fn image(trained: Selection) -> Bundle {
+    let block = |channels, stride| Block { channels, stride, expand: 2 };
+    let blocks = vec![block(8, 2), block(8, 1)];
+    let net = InvertedResidual { stem: 6, stem_stride: 2, blocks, last: 12 };
+    let input = InputSpec::image(16, 16, [0.4; 3], [0.25; 3]);
+    make(&Architecture::InvertedResidual(net), input, trained)
 }
 
 /// Windows of 32 samples at 100 Hz, 8 values an embedding.
@@ -52,11 +61,14 @@ fn make(architecture: &Architecture, input: InputSpec, trained: Selection) -> Bu
     let weights: Tensors = fold(&architecture.initial_weights(&sample, 5).unwrap()).unwrap();
     let graph = |batch| architecture.graph(Form::Folded, batch, &sample, &weights).unwrap();
     let encoder = graph(Batch::Symbolic).encode_to_vec();
-    let trained = trained.pick(&architecture.stages(), weights.keys());
+    let named = weights.iter().map(|(name, weight)| (name.as_str(), weight.shape()));
+    let (described, blocks) = describe_stages(&architecture.stages(), named);
+    let choice = trained.choose(&described, &blocks).unwrap();
+    let mut trainable = graph(Batch::Fixed(BATCH));
+    let deltas = lora::attach(&mut trainable, &choice.low_rank, 3).unwrap();
+    let trained = [deltas, choice.trained].concat();
     let objective = Objective::NtXent { head: ProjectionHead { hidden: 12, out: 8 }, temperature: 0.2 };
-    let step =
-        compile(Recipe { lr: 0.005, seed: 3, ..Recipe::new(graph(Batch::Fixed(BATCH)), trained, objective) })
-            .unwrap();
+    let step = compile(Recipe { lr: 0.005, seed: 3, ..Recipe::new(trainable, trained, objective) }).unwrap();
     let reference = reference(&encoder, &input);
     let manifest = Manifest {
         format: FORMAT,

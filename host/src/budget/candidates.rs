@@ -17,8 +17,14 @@ pub(super) struct Subset {
 }
 
 impl Subset {
-    pub(super) fn named(weights: BTreeSet<String>) -> Self {
-        Self { words: "chosen weight by weight".into(), weights, selection: None }
+    /// `base` and one weight more.
+    pub(super) fn adding(name: &str, base: &[String]) -> Self {
+        let words = match base.len() {
+            0 => name.to_owned(),
+            1 => format!("1 weight + {name}"),
+            count => format!("{count} weights + {name}"),
+        };
+        Self { words, weights: base.iter().cloned().chain([name.to_owned()]).collect(), selection: None }
     }
 }
 

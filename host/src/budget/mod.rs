@@ -201,8 +201,7 @@ impl Search<'_, '_> {
         let missing: Vec<&str> =
             order.iter().copied().filter(|name| !base.iter().any(|b| b == name)).collect();
         for name in missing.into_iter().take(MAX_ADDITIONS) {
-            let weights: BTreeSet<String> = base.iter().cloned().chain([name.to_owned()]).collect();
-            if self.measure(Subset::named(weights))? == Some(true) {
+            if self.measure(Subset::adding(name, &base))? == Some(true) {
                 base.push(name.into());
             }
         }
@@ -221,7 +220,7 @@ impl Search<'_, '_> {
         let affordable = self.question.budget.mb.is_none_or(|limit| planned_mb <= limit);
         let ms = if affordable { Some(time(&step, self.batch)?) } else { None };
         let candidate = Candidate {
-            contribution: weights.iter().map(|name| self.worth(name)).sum(),
+            contribution: weights.iter().fold(0.0, |sum, name| sum + self.worth(name)),
             selection: subset.selection.unwrap_or_else(|| by_name(&weights)),
             words: subset.words,
             weights,

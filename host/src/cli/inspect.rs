@@ -158,6 +158,10 @@ fn show_training(out: &mut dyn Write, manifest: &Manifest) -> std::io::Result<()
     let (lr, temperature, decay) = (defaults.lr, defaults.temperature, defaults.weight_decay);
     writeln!(out, "              lr {lr}, temperature {temperature}, weight decay {decay}")?;
     let tensors = step.state_of(StateRole::Parameter).count();
+    if let Some(plan) = &manifest.plan {
+        let (mb, work) = (plan.peak_mb(), plan.work.multiply_adds() as f64 / 1e6);
+        writeln!(out, "a step        {mb:.1} MB at its peak, {work:.0} million multiply-adds")?;
+    }
     writeln!(out, "trains        {}: {} values in {tensors} tensors", defaults.trains, step.parameters())
 }
 

@@ -135,8 +135,9 @@ pub fn board_step(
     trained.extend(choice.trained);
     let objective = Objective::NtXent { head: head(architecture), temperature };
     let mut step = compile(Recipe { lr, weight_decay, seed, ..Recipe::new(graph, trained, objective) })?;
+    // Folded: the encoder's kernels are no longer those that were pretrained beside their norms.
     for (name, value) in &mut step.initial {
-        if let Some(known) = weights.get(name).filter(|known| known.shape() == value.shape()) {
+        if let Some(known) = folded.get(name).filter(|known| known.shape() == value.shape()) {
             value.clone_from(known);
         }
     }
@@ -158,4 +159,62 @@ pub fn onnx(encoder: &Trained, form: Form) -> Result<Vec<u8>, EncoderError> {
         weights
     };
     Ok(architecture.graph(form, Batch::Symbolic, &input.shape, weights)?.encode_to_vec())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use sedge_models::onnx::{initializers, read};
+
+    use super::*;
+
+    /// An encoder whose norms are far from the identity, and a head that came along from pretraining.
+    fn trained() -> Trained {
+        let architecture = Architecture::preset("imu-small").unwrap();
+        let input = InputSpec::imu(32, 50.0, vec![0.0; 6], vec![1.0; 6]);
+        let mut trained = Trained::fresh(&architecture, &input, 1).unwrap();
+        for (_, scale) in trained.weights.iter_mut().filter(|(name, _)| name.ends_with(".bn.weight")) {
+            scale.fill(3.0);
+        }
+        let head = board_step(&trained, &Selection::Head, 4, (0.1, 0.0, 0.2), 9).unwrap().initial;
+        trained.weights.extend(head.into_iter().filter(|(name, _)| !name.contains('/')));
+        trained
+    }
+
+    #[test]
+    fn a_board_starts_from_the_encoder_it_serves_and_the_head_that_was_trained() {
+        let trained = trained();
+        let encoder = onnx(&trained, Form::Folded).unwrap();
+        let encoder = initializers(&read::parse(&encoder).unwrap());
+        let step = board_step(&trained, &Selection::All, 4, (0.1, 0.0, 0.2), 1).unwrap();
+        let mut compared = (0, 0);
+        for (name, value) in step.initial.iter().filter(|(name, _)| !name.contains('/')) {
+            if let Some(served) = encoder.get(name) {
+                assert_eq!(value, served, "{name}");
+                compared.0 += 1;
+            } else {
+                assert_eq!(value, &trained.weights[name], "{name}");
+                compared.1 += 1;
+            }
+        }
+        assert_eq!((compared.0, compared.1 > 0), (8, true));
+    }
+
+    #[test]
+    fn a_board_trains_what_was_selected() {
+        let trained = trained();
+        let names = |words: &str| {
+            let step = board_step(&trained, &words.parse().unwrap(), 4, (0.1, 0.0, 0.2), 1)?;
+            let names =
+                step.initial.into_keys().filter(|name| name.starts_with("layers.") && !name.contains('/'));
+            Ok::<Vec<String>, EncoderError>(names.collect())
+        };
+        assert!(names("head").unwrap().is_empty());
+        assert_eq!(names("bias").unwrap().len(), 4);
+        assert_eq!(
+            names("lora:4@last:1").unwrap(),
+            ["layers.3.conv.weight.lora_a", "layers.3.conv.weight.lora_b"]
+        );
+        assert!(matches!(names("norm"), Err(EncoderError::Selection(_))));
+    }
 }

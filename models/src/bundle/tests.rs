@@ -302,3 +302,20 @@ proptest! {
         let _ = Bundle::from_bytes(&archive);
     }
 }
+
+#[test]
+fn a_plan_and_a_selection_come_back_and_a_plan_that_cannot_be_is_refused() {
+    let mut planned = bundle();
+    let plan = crate::plan::Plan { peak_bytes: 5_000, state_bytes: 400, ..Default::default() };
+    planned.manifest.plan = Some(plan);
+    planned.manifest.selection = Some("bias+last:1".parse().unwrap());
+    let read = Bundle::from_bytes(&planned.to_bytes().unwrap()).unwrap();
+    assert_eq!(read.manifest.plan, planned.manifest.plan);
+    assert_eq!(read.manifest.selection, planned.manifest.selection);
+    let plain = String::from_utf8(bundle().encode_parts().unwrap().manifest).unwrap();
+    assert!(!plain.contains("\"plan\"") && !plain.contains("\"selection\""), "{plain}");
+    let refused = read_changed(|bundle| {
+        bundle.manifest.plan = Some(crate::plan::Plan { peak_bytes: u64::MAX, ..Default::default() });
+    });
+    assert!(matches!(refused, BundleError::Field { .. }), "{refused}");
+}

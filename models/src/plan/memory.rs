@@ -95,12 +95,12 @@ impl<'m> Replay<'m> {
         let mut replay = Self { model, held: vec![0; count], last_read, live: 0, constants: 0, inputs: 0 };
         for node in model.nodes().iter().filter(|node| node.op_is::<Const>()) {
             replay.last_read[node.id] = None;
-            replay.constants += bytes_of(&node.outputs[0].fact)?;
+            replay.constants = replay.constants.saturating_add(bytes_of(&node.outputs[0].fact)?);
         }
         for input in model.input_outlets()? {
-            replay.inputs += bytes_of(model.outlet_fact(*input)?)?;
+            replay.inputs = replay.inputs.saturating_add(bytes_of(model.outlet_fact(*input)?)?);
         }
-        replay.live = replay.constants + replay.inputs;
+        replay.live = replay.constants.saturating_add(replay.inputs);
         Ok(replay)
     }
 
@@ -119,14 +119,14 @@ impl<'m> Replay<'m> {
             self.held[node.id] = std::mem::take(&mut self.held[from]);
         } else if !is_lazy(node) {
             for output in &node.outputs {
-                bytes += bytes_of(&output.fact)?;
+                bytes = bytes_of(&output.fact)?.saturating_add(bytes);
             }
             self.held[node.id] = bytes;
-            self.live += bytes;
+            self.live = self.live.saturating_add(bytes);
         }
-        let live = self.live + self.copied(node, &dying)?;
+        let live = self.live.saturating_add(self.copied(node, &dying)?);
         for id in dying {
-            self.live -= std::mem::take(&mut self.held[id]);
+            self.live = self.live.saturating_sub(std::mem::take(&mut self.held[id]));
         }
         Ok(Made { live, bytes })
     }
@@ -178,9 +178,10 @@ fn bytes_of(fact: &TypedFact) -> TractResult<usize> {
     let volume = shape.iter().try_fold(1usize, |n, &d| n.checked_mul(d));
     let element = match fact.exotic_fact() {
         None => fact.datum_type.size_of(),
-        Some(packed) => {
-            packed.buffer_sizes().iter().try_fold(0usize, |n, size| TractResult::Ok(n + size.to_usize()?))?
-        }
+        Some(packed) => packed
+            .buffer_sizes()
+            .iter()
+            .try_fold(0usize, |n, size| TractResult::Ok(n.saturating_add(size.to_usize()?)))?,
     };
     volume.and_then(|n| n.checked_mul(element)).context("a value that no memory can hold")
 }

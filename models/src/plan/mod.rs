@@ -83,7 +83,7 @@ impl Plan {
     pub fn of(plain: &TypedModel, optimised: &TypedModel) -> TractResult<Self> {
         let memory = memory::Memory::of(optimised)?;
         Ok(Self {
-            peak_bytes: memory.peak as u64 + memory.nodes as u64 * NODE_BYTES,
+            peak_bytes: (memory.peak as u64).saturating_add(memory.nodes as u64 * NODE_BYTES),
             peak_at: memory.peak_at,
             weights_bytes: memory.constants as u64,
             state_bytes: memory.inputs as u64,
