@@ -6,7 +6,6 @@
 //! by the optimiser, decluttered again and written.
 
 use std::collections::BTreeSet;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use ndarray::{ArrayD, IxDyn};
 use prost::Message;
@@ -17,8 +16,10 @@ use tract_onnx::prelude::*;
 use tract_onnx::tract_core::internal::*;
 
 use crate::autodiff::{self, NoRule};
+use crate::contain;
 use crate::graph::Graph;
 use crate::layout::channels_last;
+use crate::limits::{self, LimitError};
 use crate::objective::Objective;
 use crate::onnx;
 use crate::optimizer::{self, Optimizer};
@@ -66,6 +67,9 @@ pub enum CompileError {
     /// An operator between the trained weights and the loss has no gradient.
     #[error(transparent)]
     NoRule(#[from] NoRule),
+    /// The encoder costs too much, or its cost cannot be bounded.
+    #[error("the encoder cannot be made into a training step: {0}")]
+    Limit(#[from] LimitError),
     /// tract could not read or rewrite the encoder, or an objective does not fit it.
     #[error("the encoder cannot be made into a training step ({stage}): {reason}")]
     Graph {
@@ -90,6 +94,7 @@ pub enum CompileError {
 /// See [`CompileError`]; nothing is half-compiled.
 pub fn compile(recipe: Recipe) -> Result<TrainingStep, CompileError> {
     let Recipe { mut encoder, trained, statistics, objective, optimizer, lr, weight_decay, seed } = recipe;
+    limits::check(&encoder, None)?;
     let names: BTreeSet<String> = trained.into_iter().collect();
     let lifted = onnx::lift(&mut encoder, &names).map_err(|names| CompileError::NoSuchWeight { names })?;
     let forward = contained("reading", || Forward::read(&encoder))?;
@@ -130,7 +135,7 @@ pub fn compile(recipe: Recipe) -> Result<TrainingStep, CompileError> {
 /// Runs `work`, turning tract's errors and panics into ours.
 fn contained<T>(stage: &'static str, work: impl FnOnce() -> TractResult<T>) -> Result<T, CompileError> {
     // The closures' captures are dropped or never read again after a panic.
-    match catch_unwind(AssertUnwindSafe(work)) {
+    match contain::quietly(work) {
         Ok(Ok(value)) => Ok(value),
         Ok(Err(error)) => match error.downcast::<NoRule>() {
             Ok(no_rule) => Err(no_rule.into()),

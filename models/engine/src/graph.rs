@@ -1,11 +1,10 @@
 //! One prepared graph: loaded once, optimised by tract, run many times. Both the encoder and the
 //! training step sit on it. tract's panics on malformed models are contained here.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use ndarray::{ArrayD, ArrayViewD, IxDyn};
-use sedge_models::{layout, onnx};
+use sedge_models::{contain, layout, limits, onnx};
 use tract_onnx::prelude::*;
 use tract_onnx::tract_core::internal::*;
 use tract_onnx::tract_hir::infer::Factoid;
@@ -28,6 +27,7 @@ impl Graph {
     pub(crate) fn load(what: &'static str, bytes: &[u8], batch: Option<usize>) -> Result<Self> {
         let proto =
             onnx::read::parse(bytes).map_err(|e| EngineError::Load { what, reason: e.to_string() })?;
+        limits::check(&proto, batch).map_err(|e| EngineError::Load { what, reason: e.to_string() })?;
         let prepared = contained(|| {
             let mut model = tract_onnx::onnx().model_for_proto_model(&proto)?;
             if let Some(batch) = batch {
@@ -73,7 +73,7 @@ impl Graph {
 
 fn contained<T>(work: impl FnOnce() -> TractResult<T>) -> std::result::Result<T, String> {
     // Whatever a panic leaves behind is dropped or replaced by the callers.
-    match catch_unwind(AssertUnwindSafe(work)) {
+    match contain::quietly(work) {
         Ok(result) => result.map_err(|e| format!("{e:#}")),
         Err(_) => Err("the graph library panicked; the model is malformed or hits a defect in it".into()),
     }

@@ -34,7 +34,7 @@ pub(super) fn model(model: &ModelProto) -> Result<(), OnnxError> {
 }
 
 /// Version of the default operator set, if one is stated.
-pub(super) fn default_opset(model: &ModelProto) -> Option<i64> {
+pub(crate) fn default_opset(model: &ModelProto) -> Option<i64> {
     model.opset_import.iter().find(|o| o.domain.is_empty() || o.domain == "ai.onnx").map(|o| o.version)
 }
 
@@ -152,7 +152,8 @@ impl<'a> Scope<'a> {
     }
 }
 
-fn place(node: &NodeProto) -> String {
+/// A node in words.
+pub(crate) fn place(node: &NodeProto) -> String {
     if node.name.is_empty() {
         let first = node.output.first().map_or("", String::as_str);
         format!("the {} node that makes `{first}`", node.op_type)
