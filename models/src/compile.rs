@@ -249,6 +249,9 @@ impl Compiler {
         model.compact()?;
         let model = model.into_decluttered()?;
         let proto = onnx::write::write(&model, "training_step", &names)?;
+        // Names that clash, or a step that costs too much, are told here and not where it is to run.
+        onnx::check_written(&proto)?;
+        limits::check(&proto, None)?;
         Ok(TrainingStep { spec, onnx: proto.encode_to_vec(), initial: self.initial })
     }
 }

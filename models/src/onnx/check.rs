@@ -13,7 +13,8 @@ use tract_onnx::pb::{
 use super::error::OnnxError;
 use super::read::{IR_VERSIONS, MAX_ELEMENTS, MAX_NODES, OPSETS};
 
-pub(super) fn model(model: &ModelProto) -> Result<(), OnnxError> {
+/// Whether a model, read or written, is one that [`super::read::parse`] gives.
+pub(crate) fn model(model: &ModelProto) -> Result<(), OnnxError> {
     if !IR_VERSIONS.contains(&model.ir_version) {
         let (min, max) = (*IR_VERSIONS.start(), *IR_VERSIONS.end());
         return Err(OnnxError::IrVersion { found: model.ir_version, min, max });

@@ -4,7 +4,7 @@
 //! A channels-last convolution is written as the standard channels-first operator between two
 //! transpositions. A runtime that prefers channels last (ours does) cancels them when it loads.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use tract_onnx::pb;
 use tract_onnx::prelude::*;
@@ -28,7 +28,9 @@ const IR_VERSION: i64 = 8;
 /// names of their source nodes.
 pub(crate) fn write(model: &TypedModel, name: &str, outputs: &[String]) -> TractResult<pb::ModelProto> {
     let graph = pb::GraphProto { name: name.into(), ..Default::default() };
-    let mut writer = Writer { model, graph, names: HashMap::new(), next: 0 };
+    let inputs = model.input_outlets()?.iter().map(|input| model.node(input.node).name.clone());
+    let taken = inputs.chain(outputs.iter().cloned()).collect();
+    let mut writer = Writer { model, graph, names: HashMap::new(), next: 0, taken };
     for input in model.input_outlets()? {
         let name = model.node(input.node).name.clone();
         let info = proto::value_info(&name, &writer.shape(*input)?);
@@ -60,6 +62,8 @@ struct Writer<'m> {
     graph: pb::GraphProto,
     names: HashMap<OutletId, String>,
     next: usize,
+    /// Names of inputs and outputs, which a stranger's encoder chose and which no value here may repeat.
+    taken: HashSet<String>,
 }
 
 impl Writer<'_> {
@@ -69,8 +73,13 @@ impl Writer<'_> {
     }
 
     fn fresh(&mut self, stem: &str) -> String {
-        self.next += 1;
-        format!("{stem}_{}", self.next)
+        loop {
+            self.next += 1;
+            let name = format!("{stem}_{}", self.next);
+            if !self.taken.contains(&name) {
+                return name;
+            }
+        }
     }
 
     fn push(&mut self, op: &str, inputs: Vec<String>, attributes: Vec<pb::AttributeProto>, output: String) {
