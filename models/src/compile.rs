@@ -23,6 +23,7 @@ use crate::limits::{self, LimitError};
 use crate::objective::Objective;
 use crate::onnx;
 use crate::optimizer::{self, Optimizer};
+use crate::passes;
 use crate::step::{InputTensor, StateRole, StateSpec, StepSpec, TrainingStep, next_name};
 use crate::tensors::Tensors;
 
@@ -247,7 +248,7 @@ impl Compiler {
         let mut model = self.graph.model;
         model.properties.clear();
         model.compact()?;
-        let model = model.into_decluttered()?;
+        passes::declutter(&mut model)?;
         let proto = onnx::write::write(&model, "training_step", &names)?;
         // Names that clash, or a step that costs too much, are told here and not where it is to run.
         onnx::check_written(&proto)?;

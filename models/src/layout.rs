@@ -17,6 +17,8 @@ use tract_onnx::tract_core::ops::element_wise::ElementWiseOp;
 use tract_onnx::tract_core::ops::nn::{DataFormat, Reduce};
 use tract_onnx::tract_core::ops::source::TypedSource;
 
+use crate::passes;
+
 /// `model` with convolutions, and what lies between them, computed channels last.
 pub fn channels_last(model: &TypedModel) -> TractResult<TypedModel> {
     let target = TypedModel { symbols: model.symbols.clone(), ..TypedModel::default() };
@@ -37,7 +39,9 @@ pub fn channels_last(model: &TypedModel) -> TractResult<TypedModel> {
         .map(|o| rewrite.in_order(*o, Order::First))
         .collect::<TractResult<Vec<_>>>()?;
     rewrite.target.set_input_outlets(&inputs)?;
-    rewrite.target.into_decluttered()
+    let mut model = rewrite.target;
+    passes::declutter(&mut model)?;
+    Ok(model)
 }
 
 /// Order of the axes of a value: batch and channels in front, or channels at the end.

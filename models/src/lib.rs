@@ -15,6 +15,7 @@ pub mod limits;
 pub mod objective;
 pub mod onnx;
 pub mod optimizer;
+pub mod passes;
 pub mod selection;
 pub mod step;
 pub mod tensors;

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use ndarray::{ArrayD, ArrayViewD, IxDyn};
-use sedge_models::{contain, layout, limits, onnx};
+use sedge_models::{contain, layout, limits, onnx, passes};
 use tract_onnx::prelude::*;
 use tract_onnx::tract_core::internal::*;
 use tract_onnx::tract_hir::infer::Factoid;
@@ -48,7 +48,7 @@ impl Graph {
             let outputs: Vec<Vec<usize>> =
                 model.output_outlets()?.iter().map(shape).collect::<TractResult<_>>()?;
             let mut model = rows::widen(&model)?;
-            model.optimize()?;
+            passes::codegen(&mut model)?;
             let plan = model.into_runnable()?;
             let state = plan.spawn()?;
             Ok((plan, state, inputs, outputs))
