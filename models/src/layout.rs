@@ -18,6 +18,7 @@ use tract_onnx::tract_core::ops::nn::{DataFormat, Reduce};
 use tract_onnx::tract_core::ops::source::TypedSource;
 
 use crate::fused::{BatchNorm, Call};
+use crate::passes;
 
 /// `model` with convolutions, and what lies between them, computed channels last.
 pub fn channels_last(model: &TypedModel) -> TractResult<TypedModel> {
@@ -42,7 +43,9 @@ pub fn channels_last(model: &TypedModel) -> TractResult<TypedModel> {
         .map(|o| rewrite.in_order(*o, Order::First))
         .collect::<TractResult<Vec<_>>>()?;
     rewrite.target.set_input_outlets(&inputs)?;
-    rewrite.target.into_decluttered()
+    let mut model = rewrite.target;
+    passes::declutter(&mut model)?;
+    Ok(model)
 }
 
 /// Order of the axes of a value: batch and channels in front, or channels at the end.

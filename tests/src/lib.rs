@@ -1,6 +1,8 @@
 //! What tests and benches that cross crates have in common: where the shared data lies, and bundles to
 //! run that no one had to train.
 
+pub mod hostile;
+
 use std::error::Error;
 use std::io::Write;
 use std::path::{Path, PathBuf};

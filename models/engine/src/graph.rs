@@ -2,14 +2,13 @@
 //! training step sit on it. tract's panics on malformed models are contained here.
 
 use std::collections::BTreeMap;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use ndarray::{ArrayD, ArrayViewD, IxDyn};
 use sedge_models::fused::{inline_where, read};
 use sedge_models::plan::Plan;
-use sedge_models::{layout, onnx};
+use sedge_models::{contain, layout, limits, onnx, passes};
 use tract_onnx::prelude::*;
 use tract_onnx::tract_core;
 use tract_onnx::tract_core::internal::*;
@@ -41,8 +40,10 @@ impl Graph {
         let threads = options.pool(what)?;
         let mut proto =
             onnx::read::parse(bytes).map_err(|e| EngineError::Load { what, reason: e.to_string() })?;
+        limits::check(&proto, batch).map_err(|e| EngineError::Load { what, reason: e.to_string() })?;
         let prepared = contained(|| {
             inline_where(&mut proto, |call| !(options.kernels && fused::has_kernel(call)))?;
+            limits::check(&proto, batch)?;
             let mut model = read(&proto)?;
             if let Some(batch) = batch {
                 fix_batch(&mut model, batch)?;
@@ -63,7 +64,7 @@ impl Graph {
             let outputs: Vec<Vec<usize>> =
                 model.output_outlets()?.iter().map(shape).collect::<TractResult<_>>()?;
             let mut optimised = rows::widen(&model)?;
-            optimised.optimize()?;
+            passes::codegen(&mut optimised)?;
             let cost = Plan::of(&model, &optimised).map_err(|e| format!("{e:#}"));
             let plan = optimised.into_runnable()?;
             let state = plan.spawn()?;
@@ -104,7 +105,7 @@ impl Graph {
 
 fn contained<T>(work: impl FnOnce() -> TractResult<T>) -> std::result::Result<T, String> {
     // Whatever a panic leaves behind is dropped or replaced by the callers.
-    match catch_unwind(AssertUnwindSafe(work)) {
+    match contain::quietly(work) {
         Ok(result) => result.map_err(|e| format!("{e:#}")),
         Err(_) => Err("the graph library panicked; the model is malformed or hits a defect in it".into()),
     }

@@ -15,7 +15,6 @@ mod setting;
 mod teacher;
 
 use std::collections::{BTreeSet, HashMap};
-use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use ndarray::{ArrayD, IxDyn};
 use prost::Message;
@@ -31,10 +30,13 @@ pub(crate) use carried::{Carried, Moves};
 pub(crate) use teacher::Teacher;
 
 use crate::autodiff::{self, NoRule};
+use crate::contain;
 use crate::graph::Graph;
+use crate::limits;
 use crate::objective::Student;
 use crate::onnx;
 use crate::optimizer;
+use crate::passes;
 use crate::step::{InputTensor, StateRole, StateSpec, StepSpec, TrainingStep, next_name};
 use crate::tensors::Tensors;
 use forward::{Forward, source};
@@ -54,6 +56,7 @@ pub const APPLIED: &str = "applied";
 /// See [`CompileError`]; nothing is half-compiled.
 pub fn compile(mut recipe: Recipe) -> Result<TrainingStep, CompileError> {
     recipe.check()?;
+    limits::check(&recipe.encoder, None)?;
     let names: BTreeSet<String> = std::mem::take(&mut recipe.trained).into_iter().collect();
     let lifted =
         onnx::lift(&mut recipe.encoder, &names).map_err(|names| CompileError::NoSuchWeight { names })?;
@@ -73,7 +76,7 @@ pub fn compile(mut recipe: Recipe) -> Result<TrainingStep, CompileError> {
 /// Runs `work`, turning tract's errors and panics into ours.
 fn contained<T>(stage: &'static str, work: impl FnOnce() -> TractResult<T>) -> Result<T, CompileError> {
     // The closures' captures are dropped or never read again after a panic.
-    match catch_unwind(AssertUnwindSafe(work)) {
+    match contain::quietly(work) {
         Ok(Ok(value)) => Ok(value),
         Ok(Err(error)) => Err(match error.downcast::<NoRule>() {
             Ok(no_rule) => no_rule.into(),
@@ -245,8 +248,11 @@ impl Compiler {
         let mut model = self.graph.model;
         model.properties.clear();
         model.compact()?;
-        let model = model.into_decluttered()?;
+        passes::declutter(&mut model)?;
         let proto = onnx::write::write(&model, "training_step", &names)?;
+        // Names that clash, or a step that costs too much, are told here and not where it is to run.
+        onnx::check_written(&proto)?;
+        limits::check(&proto, None)?;
         Ok(TrainingStep { spec, onnx: proto.encode_to_vec(), initial })
     }
 }

@@ -4,6 +4,7 @@ use tract_onnx::pb;
 
 use super::setting::Setting;
 use crate::autodiff::NoRule;
+use crate::limits::LimitError;
 use crate::objective::Objective;
 use crate::optimizer::Optimizer;
 use crate::tensors::Tensors;
@@ -97,6 +98,9 @@ pub enum CompileError {
     /// An operator between the trained weights and the loss has no gradient.
     #[error(transparent)]
     NoRule(#[from] NoRule),
+    /// The encoder costs too much, or its cost cannot be bounded.
+    #[error("the encoder cannot be made into a training step: {0}")]
+    Limit(#[from] LimitError),
     /// A number of the recipe outside its range.
     #[error(transparent)]
     Setting(#[from] Setting),

@@ -93,6 +93,14 @@ impl Call {
         }
     }
 
+    /// Multiply-adds, zero for what only passes over values.
+    pub fn multiply_adds(&self) -> u64 {
+        match self {
+            Self::ConvolutionInputGradient(c) | Self::ConvolutionWeightGradient(c) => c.multiply_adds(),
+            Self::BatchNorm(_) | Self::BatchNormGradient(_) | Self::ClipGradient(_) => 0,
+        }
+    }
+
     /// Wires the call's meaning in ordinary operators.
     fn body(&self, graph: &mut Graph, inputs: &[OutletId]) -> TractResult<Vec<OutletId>> {
         match self {
@@ -234,11 +242,6 @@ impl TypedOp for Call {
     }
 
     fn cost(&self, _inputs: &[&TypedFact]) -> TractResult<TVec<(Cost, TDim)>> {
-        Ok(match self {
-            Self::ConvolutionInputGradient(c) | Self::ConvolutionWeightGradient(c) => {
-                tvec!((Cost::FMA(f32::datum_type()), c.multiply_adds().to_dim()))
-            }
-            Self::BatchNorm(_) | Self::BatchNormGradient(_) | Self::ClipGradient(_) => tvec!(),
-        })
+        Ok(tvec!((Cost::FMA(f32::datum_type()), self.multiply_adds().to_dim())))
     }
 }

@@ -14,7 +14,8 @@ use super::error::OnnxError;
 use super::read::{IR_VERSIONS, MAX_ELEMENTS, MAX_NODES, OPSETS};
 use crate::fused;
 
-pub(super) fn model(model: &ModelProto) -> Result<(), OnnxError> {
+/// Whether a model, read or written, is one that [`super::read::parse`] gives.
+pub(crate) fn model(model: &ModelProto) -> Result<(), OnnxError> {
     if !IR_VERSIONS.contains(&model.ir_version) {
         let (min, max) = (*IR_VERSIONS.start(), *IR_VERSIONS.end());
         return Err(OnnxError::IrVersion { found: model.ir_version, min, max });
@@ -206,7 +207,8 @@ impl<'a> Scope<'a> {
     }
 }
 
-fn place(node: &NodeProto) -> String {
+/// A node in words.
+pub(crate) fn place(node: &NodeProto) -> String {
     if node.name.is_empty() {
         let first = node.output.first().map_or("", String::as_str);
         format!("the {} node that makes `{first}`", node.op_type)

@@ -10,7 +10,7 @@ pub mod read;
 mod wire;
 pub(crate) mod write;
 
-pub(crate) use check::default_opset;
+pub(crate) use check::{default_opset, model as check_written, place};
 pub(crate) use edit::lift;
 pub use edit::{initializers, replace_initializers};
 pub use error::OnnxError;

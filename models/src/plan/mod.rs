@@ -6,14 +6,15 @@
 mod memory;
 mod work;
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
-
 use serde::{Deserialize, Serialize};
 use tract_onnx::prelude::*;
 
+use crate::contain;
 use crate::fused;
 use crate::layout::channels_last;
+use crate::limits::{self, LimitError};
 use crate::onnx::{self, OnnxError};
+use crate::passes;
 
 pub use work::Work;
 
@@ -63,6 +64,9 @@ pub enum PlanError {
     /// The file is no ONNX that is read.
     #[error(transparent)]
     Onnx(#[from] OnnxError),
+    /// Running it would take too much, or what it takes cannot be bounded.
+    #[error(transparent)]
+    Limit(#[from] LimitError),
     /// A shape is not fixed, or tract cannot prepare the graph.
     #[error("the graph cannot be planned: {reason}. Fix its batch, or export it again")]
     Graph {
@@ -111,13 +115,14 @@ impl Plan {
 /// [`PlanError`] when the bytes are no such graph.
 pub fn plan(onnx: &[u8]) -> Result<Plan, PlanError> {
     let proto = onnx::read::parse(onnx)?;
-    let planned = catch_unwind(AssertUnwindSafe(|| {
+    limits::check(&proto, None)?;
+    let planned = contain::quietly(|| {
         let typed = fused::read(&proto)?.into_typed()?;
         let plain = channels_last(&typed)?;
-        let optimised = plain.clone().into_optimized()?;
+        let mut optimised = plain.clone();
+        passes::codegen(&mut optimised)?;
         Plan::of(&plain, &optimised)
-    }));
-    // Nothing that a panic leaves behind is used again.
+    });
     planned
         .map_err(|_| PlanError::Panicked)?
         .map_err(|error: TractError| PlanError::Graph { reason: format!("{error:#}") })

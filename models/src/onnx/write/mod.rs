@@ -10,7 +10,7 @@ mod product;
 mod reduce;
 mod window;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use tract_onnx::pb;
 use tract_onnx::prelude::*;
@@ -27,8 +27,10 @@ const IR_VERSION: i64 = 8;
 /// names of their source nodes.
 pub(crate) fn write(model: &TypedModel, name: &str, outputs: &[String]) -> TractResult<pb::ModelProto> {
     let graph = pb::GraphProto { name: name.into(), ..Default::default() };
+    let inputs = model.input_outlets()?.iter().map(|input| model.node(input.node).name.clone());
+    let taken = inputs.chain(outputs.iter().cloned()).collect();
     let functions = Functions::default();
-    let mut writer = Writer { model, graph, names: HashMap::new(), next: 0, functions };
+    let mut writer = Writer { model, graph, names: HashMap::new(), next: 0, taken, functions };
     for input in model.input_outlets()? {
         let name = model.node(input.node).name.clone();
         let info = proto::value_info(&name, &writer.shape(*input)?);
@@ -65,6 +67,8 @@ struct Writer<'m> {
     graph: pb::GraphProto,
     names: HashMap<OutletId, String>,
     next: usize,
+    /// Names of inputs and outputs, which a stranger's encoder chose and which no value here may repeat.
+    taken: HashSet<String>,
     functions: Functions,
 }
 
@@ -75,8 +79,13 @@ impl Writer<'_> {
     }
 
     fn fresh(&mut self, stem: &str) -> String {
-        self.next += 1;
-        format!("{stem}_{}", self.next)
+        loop {
+            self.next += 1;
+            let name = format!("{stem}_{}", self.next);
+            if !self.taken.contains(&name) {
+                return name;
+            }
+        }
     }
 
     fn push(&mut self, op: &str, inputs: Vec<String>, attributes: Vec<pb::AttributeProto>, output: String) {
