@@ -4,13 +4,16 @@
 //!
 //! Prints, for each shape and direction, the least milliseconds of many runs and the rate. Where
 //! `SEDGE_PYTHON` names a Python with PyTorch, `tests/benches/peers/kernels.py` times the same
-//! shapes, channels last, in turn with ours, so that both see the same neighbours on the machine.
+//! shapes, channels last, in turn with ours, so that both see the same neighbours on the machine. On
+//! one thread both count the thread's own time, which leaves out what others took.
 #![allow(clippy::print_stdout, clippy::unwrap_used, reason = "a program of its own, read by its user")]
 
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
+
+use rustix::time::{ClockId, clock_gettime};
 
 use sedge_kernels::convolution::{
     Direction, Geometry, PackedKernel, forward, input_gradient, weight_gradient,
@@ -62,17 +65,20 @@ fn main() {
     let rounds = number("--rounds", if bench { 3 } else { 0 });
     let threads = Threads::new(number("--threads", 1)).unwrap();
     let wanted = |name: &str| {
-        let mut names = arguments.iter().filter(|a| !a.starts_with("--") && a.parse::<u32>().is_err()).peekable();
+        let mut names =
+            arguments.iter().filter(|a| !a.starts_with("--") && a.parse::<u32>().is_err()).peekable();
         names.peek().is_none() || names.any(|wanted| name.contains(wanted.as_str()))
     };
     let mut cases: Vec<Case> = CONVOLUTIONS.iter().flat_map(|c| convolution(c, &threads)).collect();
-    cases.extend(PRODUCTS.iter().map(|(name, batch, shape, transposed)| product(name, *batch, *shape, *transposed)));
+    cases.extend(
+        PRODUCTS.iter().map(|(name, batch, shape, transposed)| product(name, *batch, *shape, *transposed)),
+    );
     cases.retain(|case| wanted(&case.name));
     let mut ours = vec![f64::INFINITY; cases.len()];
     let mut peers = BTreeMap::new();
     for _ in 0..rounds.max(1) {
         for (case, ours) in cases.iter_mut().zip(&mut ours) {
-            *ours = ours.min(least(|| (case.work)(&threads), rounds == 0));
+            *ours = ours.min(least(&threads, || (case.work)(&threads), rounds == 0));
         }
         if rounds > 0 {
             peer(&threads, &cases, &mut peers);
@@ -90,13 +96,15 @@ fn main() {
 }
 
 /// Least milliseconds of a call, over a fifth of a second.
-fn least(mut work: impl FnMut(), once: bool) -> f64 {
+fn least(threads: &Threads, mut work: impl FnMut(), once: bool) -> f64 {
+    let clock = if threads.count() == 1 { ClockId::ThreadCPUTime } else { ClockId::Monotonic };
     let begin = Instant::now();
     let mut least = Duration::MAX;
     loop {
-        let start = Instant::now();
+        let start = clock_gettime(clock);
         work();
-        least = least.min(start.elapsed());
+        let time = clock_gettime(clock) - start;
+        least = least.min(time.try_into().unwrap());
         if once || begin.elapsed() > Duration::from_millis(200) {
             return least.as_secs_f64() * 1e3;
         }
@@ -182,13 +190,18 @@ fn peer(threads: &Threads, cases: &[Case], peers: &mut BTreeMap<String, f64>) {
         lines.push(format!("{};convolution;{fields},{}", case.0, shapes.groups));
     }
     for (name, batch, [rows, depth, columns], [a, b]) in PRODUCTS {
-        lines.push(format!("{name};product;{batch},{rows},{depth},{columns},{},{}", u8::from(a), u8::from(b)));
+        lines.push(format!(
+            "{name};product;{batch},{rows},{depth},{columns},{},{}",
+            u8::from(a),
+            u8::from(b)
+        ));
     }
     lines.retain(|line| {
         let name = line.split(';').next().unwrap_or_default();
         cases.iter().any(|case| case.name.starts_with(name))
     });
-    let output = Command::new(python).arg(script).arg(threads.count().to_string()).args(lines).output().unwrap();
+    let output =
+        Command::new(python).arg(script).arg(threads.count().to_string()).args(lines).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     for line in String::from_utf8_lossy(&output.stdout).lines() {
         let (name, time) = line.rsplit_once(';').unwrap();

@@ -172,17 +172,18 @@ impl Part {
             width,
         };
         let (sums, bias) = sums.split_at_mut(outputs * columns);
-        let block = Layout { level: threads.level(), depth: DEPTH, columns };
+        let block = Layout::new(threads.level(), DEPTH, columns);
         let mut panels = vec![0.0; block.length()];
         let mut row = vec![0.0; columns + 8];
         let mut lines = Lines::new(&block);
         for position in self.chunk.clone().step_by(DEPTH) {
             let depth = DEPTH.min(self.chunk.end - position);
-            let layout = Layout { depth, ..block };
-            patches.places(position, depth, |k, place| {
-                patches.write(place, self.piece.start, columns, &mut row);
+            let layout = block.one_block(depth);
+            let mut places = patches.places(position);
+            for k in 0..depth {
+                patches.write(places.next(), self.piece.start, columns, &mut row);
                 layout.pack_row(&mut panels, k, &row);
-            });
+            }
             let stride = geometry.channels_out;
             let values = &dy[position * stride + self.group * outputs..];
             if !bias.is_empty() {

@@ -1,12 +1,34 @@
 //! Left operands: where the rows of a block come from.
 
-use super::tile::Line;
+use std::ops::Range;
+
+use super::tile::{Block, Line, MAX_BLOCK_ROWS, ZEROS};
 
 /// A left operand, read a block at a time.
 pub(crate) trait Left: Sync {
-    /// Writes columns `first..first + depth` of rows `row..row + lines.len()` to the fronts of the
-    /// lines. May write up to 15 floats more to each.
-    fn fill(&self, row: usize, first: usize, depth: usize, lines: &mut [Line]);
+    /// Columns `first..first + depth` of `rows`, at most as many as there are lines, where they lie,
+    /// or gathered into the lines.
+    fn block<'a>(
+        &'a self,
+        rows: Range<usize>,
+        first: usize,
+        depth: usize,
+        lines: &'a mut [Line],
+    ) -> Block<'a>;
+}
+
+/// A block of rows, from what `each` makes of a row and its line.
+#[inline(always)]
+pub(crate) fn block_of<'a>(
+    rows: Range<usize>,
+    lines: &'a mut [Line],
+    mut each: impl FnMut(usize, &'a mut Line) -> &'a [f32],
+) -> Block<'a> {
+    let mut block: [&[f32]; MAX_BLOCK_ROWS] = [&ZEROS; MAX_BLOCK_ROWS];
+    for ((row, line), place) in rows.zip(lines).zip(&mut block) {
+        *place = each(row, line);
+    }
+    Block::Rows(block)
 }
 
 /// A matrix stored row by row.
@@ -17,10 +39,17 @@ pub(crate) struct Rows<'a> {
 }
 
 impl Left for Rows<'_> {
-    fn fill(&self, row: usize, first: usize, depth: usize, lines: &mut [Line]) {
-        for (index, line) in lines.iter_mut().enumerate() {
-            copy_run(self.values, (row + index) * self.stride + first, depth, line, 0);
-        }
+    fn block<'a>(
+        &'a self,
+        rows: Range<usize>,
+        first: usize,
+        depth: usize,
+        lines: &'a mut [Line],
+    ) -> Block<'a> {
+        block_of(rows, lines, |row, _| {
+            let start = row * self.stride + first;
+            self.values.get(start..start + depth).unwrap_or_default()
+        })
     }
 }
 
@@ -31,50 +60,59 @@ pub(crate) struct Columns<'a> {
     pub(crate) stride: usize,
 }
 
+/// Columns farther apart than this many floats are copied together: read where they lie they would
+/// throw each other out of the few cache sets that they share.
+const MAX_COLUMN_STRIDE: usize = 160;
+
 impl Left for Columns<'_> {
-    fn fill(&self, row: usize, first: usize, depth: usize, lines: &mut [Line]) {
-        transpose(self.values, first * self.stride + row, self.stride, depth, lines);
+    fn block<'a>(
+        &'a self,
+        rows: Range<usize>,
+        first: usize,
+        depth: usize,
+        lines: &'a mut [Line],
+    ) -> Block<'a> {
+        if self.stride <= MAX_COLUMN_STRIDE {
+            let values = self.values.get(first * self.stride + rows.start..).unwrap_or_default();
+            return Block::Columns { values, stride: self.stride };
+        }
+        let lines = lines.as_flattened_mut();
+        // A block of lines has room: its depth and its rows are below a line's length and the lines.
+        let stride = rows.len().next_multiple_of(8);
+        for column in 0..depth {
+            let start = (first + column) * self.stride + rows.start;
+            copy_run(self.values, start, rows.len(), lines, column * stride);
+        }
+        Block::Columns { values: lines, stride }
     }
 }
 
 /// Copies `length` floats of `from` at `start` to `line` at `at`; in whole eights, so up to 7 more,
-/// where both have room: the copies are short, and their ends would cost more than their middles.
+/// where both have room and the run is short: its end would cost more than its middle.
 #[inline(always)]
 pub(crate) fn copy_run(from: &[f32], start: usize, length: usize, line: &mut [f32], at: usize) {
-    let whole = length.next_multiple_of(8);
-    if let (Some(from), Some(into)) = (from.get(start..start + whole), line.get_mut(at..at + whole)) {
-        let (into, _) = into.as_chunks_mut::<8>();
-        let (from, _) = from.as_chunks::<8>();
-        for (into, from) in into.iter_mut().zip(from) {
-            *into = *from;
-        }
-    } else if let (Some(from), Some(into)) = (from.get(start..start + length), line.get_mut(at..at + length))
+    let eights = length.div_ceil(8);
+    if let (Some(from), Some(into)) = (from.get(start..start + 8 * eights), line.get_mut(at..at + 8 * eights))
     {
+        match eights {
+            1 => return copy::<8>(from, into),
+            2 => return copy::<16>(from, into),
+            3 => return copy::<24>(from, into),
+            4 => return copy::<32>(from, into),
+            5 => return copy::<40>(from, into),
+            6 => return copy::<48>(from, into),
+            _ => {}
+        }
+    }
+    if let (Some(from), Some(into)) = (from.get(start..start + length), line.get_mut(at..at + length)) {
         into.copy_from_slice(from);
     }
 }
 
-/// Writes column `index` of a matrix, `depth` rows of it `stride` floats apart from `start` on, to
-/// the front of line `index`, for every line.
-fn transpose(from: &[f32], start: usize, stride: usize, depth: usize, lines: &mut [Line]) {
-    let mut index = 0;
-    while index < lines.len() {
-        let count = (lines.len() - index).min(8);
-        let group = &mut lines[index..index + count];
-        let mut row = 0;
-        while row < depth {
-            let rows = (depth - row).min(8);
-            let mut square = [[0.0; 8]; 8];
-            for (offset, square) in square.iter_mut().take(rows).enumerate() {
-                copy_run(from, start + (row + offset) * stride + index, count, square, 0);
-            }
-            for (column, line) in group.iter_mut().enumerate() {
-                for (into, square) in line[row..row + 8].iter_mut().zip(&square) {
-                    *into = square[column];
-                }
-            }
-            row += 8;
-        }
-        index += 8;
+/// Copies a run whose length the compiler knows, so that it is a few moves and no call.
+#[inline(always)]
+pub(crate) fn copy<const LENGTH: usize>(from: &[f32], into: &mut [f32]) {
+    if let (Some(from), Some(into)) = (from.first_chunk::<LENGTH>(), into.first_chunk_mut::<LENGTH>()) {
+        *into = *from;
     }
 }

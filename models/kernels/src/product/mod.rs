@@ -58,7 +58,7 @@ impl Product {
         if out.is_empty() {
             return Ok(());
         }
-        let layout = Layout { level: threads.level(), depth, columns };
+        let layout = Layout::new(threads.level(), depth, columns);
         if batch == 1 {
             let mut panels = vec![0.0; layout.length()];
             self.pack(&layout, b, &mut panels);
