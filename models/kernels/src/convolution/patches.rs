@@ -130,6 +130,8 @@ pub(super) struct Patches<'a> {
     pub(super) offset: usize,
     /// Channels of the group.
     pub(super) width: usize,
+    /// Read them where they lie, where they lie side by side.
+    pub(super) in_place: bool,
 }
 
 impl Patches<'_> {
@@ -152,7 +154,7 @@ impl Patches<'_> {
         let [vertical, horizontal] = &self.axes;
         let run = horizontal.taps * self.width;
         let (tap, from) = if first == 0 { (0, 0) } else { (first / run, first % run) };
-        if from + depth > run {
+        if !self.in_place || from + depth > run {
             return None;
         }
         let Some(height) = vertical.at(row, tap) else { return ZEROS.get(..depth) };

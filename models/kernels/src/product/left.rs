@@ -31,11 +31,21 @@ pub(crate) fn block_of<'a>(
     Block::Rows(block)
 }
 
+/// Whether rows that are multiplied by a matrix of `columns` columns are better read where they lie.
+///
+/// Each is read once for every panel. A copy reads memory in order, which hides its latency, and
+/// costs about as much as two panels.
+pub(crate) fn in_place(columns: usize) -> bool {
+    columns >= 64
+}
+
 /// A matrix stored row by row.
 pub(crate) struct Rows<'a> {
     pub(crate) values: &'a [f32],
     /// Floats from one row to the next.
     pub(crate) stride: usize,
+    /// Read them where they lie.
+    pub(crate) in_place: bool,
 }
 
 impl Left for Rows<'_> {
@@ -46,8 +56,12 @@ impl Left for Rows<'_> {
         depth: usize,
         lines: &'a mut [Line],
     ) -> Block<'a> {
-        block_of(rows, lines, |row, _| {
+        block_of(rows, lines, |row, line| {
             let start = row * self.stride + first;
+            if !self.in_place {
+                copy_run(self.values, start, depth, line, 0);
+                return line;
+            }
             self.values.get(start..start + depth).unwrap_or_default()
         })
     }
@@ -60,10 +74,6 @@ pub(crate) struct Columns<'a> {
     pub(crate) stride: usize,
 }
 
-/// Columns farther apart than this many floats are copied together: read where they lie they would
-/// throw each other out of the few cache sets that they share.
-const MAX_COLUMN_STRIDE: usize = 160;
-
 impl Left for Columns<'_> {
     fn block<'a>(
         &'a self,
@@ -72,18 +82,14 @@ impl Left for Columns<'_> {
         depth: usize,
         lines: &'a mut [Line],
     ) -> Block<'a> {
-        if self.stride <= MAX_COLUMN_STRIDE {
-            let values = self.values.get(first * self.stride + rows.start..).unwrap_or_default();
-            return Block::Columns { values, stride: self.stride };
-        }
-        let lines = lines.as_flattened_mut();
-        // A block of lines has room: its depth and its rows are below a line's length and the lines.
-        let stride = rows.len().next_multiple_of(8);
-        for column in 0..depth {
+        // Copied together even where they could be read in place: apart they would throw each other
+        // out of the few cache sets that they share.
+        let (columns, _) = lines.as_flattened_mut().as_chunks_mut::<MAX_BLOCK_ROWS>();
+        for (column, into) in columns.iter_mut().take(depth).enumerate() {
             let start = (first + column) * self.stride + rows.start;
-            copy_run(self.values, start, rows.len(), lines, column * stride);
+            copy_run(self.values, start, rows.len(), into, 0);
         }
-        Block::Columns { values: lines, stride }
+        Block::Columns(columns)
     }
 }
 

@@ -1,7 +1,7 @@
 //! Right operands: panels, packed in the order in which the tile reads them.
 
 use super::left::copy;
-use super::tile::{DEPTH, padded, panel_width};
+use super::tile::{COLUMN_DEPTH, DEPTH, padded, panel_width};
 use crate::simd::Level;
 
 /// Shortest run that is read where it lies.
@@ -24,13 +24,18 @@ pub(crate) struct Layout {
 impl Layout {
     /// The fewest near-equal blocks that fit a line.
     pub(crate) fn new(level: Level, depth: usize, columns: usize) -> Self {
-        Self { level, depth, columns, block: near_equal(depth) }
+        Self { level, depth, columns, block: near_equal(depth, DEPTH) }
+    }
+
+    /// For a left operand stored column by column.
+    pub(crate) fn for_columns(level: Level, depth: usize, columns: usize) -> Self {
+        Self { level, depth, columns, block: near_equal(depth, COLUMN_DEPTH) }
     }
 
     /// For a left operand of which `run` columns lie side by side and the next do not: blocks that
     /// end where runs do, unless runs are so short that more, shallower blocks cost more than copies.
     pub(crate) fn with_runs(level: Level, depth: usize, columns: usize, run: usize) -> Self {
-        let block = if run >= MIN_RUN { near_equal(run) } else { near_equal(depth) };
+        let block = if run >= MIN_RUN { near_equal(run, DEPTH) } else { near_equal(depth, DEPTH) };
         Self { level, depth, columns, block }
     }
 
@@ -150,7 +155,7 @@ fn put(into: &mut [f32], from: &[f32]) {
     }
 }
 
-/// The depth of the fewest near-equal blocks.
-fn near_equal(depth: usize) -> usize {
-    depth.div_ceil(depth.div_ceil(DEPTH).max(1))
+/// The depth of the fewest near-equal blocks of at most `most`.
+fn near_equal(depth: usize, most: usize) -> usize {
+    depth.div_ceil(depth.div_ceil(most).max(1))
 }

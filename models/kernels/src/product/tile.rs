@@ -24,6 +24,10 @@ macro_rules! each_row {
 /// Deepest block: a panel of it stays in the first-level cache.
 pub(crate) const DEPTH: usize = 256;
 
+/// Deepest block of a left operand that lies column by column: every column of a tile takes a cache
+/// line of its own.
+pub(crate) const COLUMN_DEPTH: usize = 128;
+
 /// Floats from one line to the next. A copy may run over the end of its depth by less than the
 /// difference, and 17 cache lines between rows keep them out of each other's cache sets.
 pub(crate) const STRIDE: usize = DEPTH + 16;
@@ -50,8 +54,8 @@ pub(crate) const fn block_rows(level: Level) -> usize {
 pub(crate) enum Block<'a> {
     /// Each row where it lies, at least as long as the block is deep; [`block_rows`] of them are read.
     Rows([&'a [f32]; MAX_BLOCK_ROWS]),
-    /// Column by column, `stride` floats apart. The last rows of the last column may be missing.
-    Columns { values: &'a [f32], stride: usize },
+    /// Each column, copied to where the columns are close together.
+    Columns(&'a [[f32; MAX_BLOCK_ROWS]]),
 }
 
 /// The width of the panel that begins where `left` columns are left; may be more than these.
@@ -153,10 +157,7 @@ impl BlockProduct<'_> {
                     let Some(rows) = tiles.get(tile) else { return };
                     sum_rows::<I, ROWS, WIDTH>(rows, panel)
                 }
-                Block::Columns { values, stride } => {
-                    let values = values.get(tile * ROWS..).unwrap_or_default();
-                    sum_columns::<I, ROWS, WIDTH>(values, *stride, panel)
-                }
+                Block::Columns(columns) => sum_columns::<I, ROWS, WIDTH>(columns, tile * ROWS, panel),
             };
             let out = &mut *self.out;
             each_row!(ROWS, |row| {
@@ -190,27 +191,19 @@ fn sum_rows<I: Instructions, const ROWS: usize, const WIDTH: usize>(
     sums
 }
 
-/// `values[k * stride + row] * panel[k][column]`, summed over `k`.
+/// `columns[k][first + row] * panel[k][column]`, summed over `k`.
 #[inline(always)]
 fn sum_columns<I: Instructions, const ROWS: usize, const WIDTH: usize>(
-    values: &[f32],
-    stride: usize,
+    columns: &[[f32; MAX_BLOCK_ROWS]],
+    first: usize,
     panel: &[[f32; WIDTH]],
 ) -> [[f32; WIDTH]; ROWS] {
+    // Tells the optimiser what the blocks' sizes say: that a tile is within its column.
+    let first = first.min(MAX_BLOCK_ROWS - ROWS);
     let mut sums = [[0.0; WIDTH]; ROWS];
-    for (k, right) in panel.iter().enumerate() {
-        let mut short = [0.0; ROWS];
-        let values = values.get(k * stride..).unwrap_or_default();
-        let column = match values.first_chunk::<ROWS>() {
-            Some(column) => column,
-            // The very end of the operand: the rows that are missing are not written either.
-            None => {
-                short.iter_mut().zip(values).for_each(|(short, value)| *short = *value);
-                &short
-            }
-        };
+    for (left, right) in columns.iter().zip(panel) {
         each_row!(ROWS, |row| {
-            let left = column[row];
+            let left = left[first + row];
             for column in 0..WIDTH {
                 sums[row][column] = I::mul_add(left, right[column], sums[row][column]);
             }
