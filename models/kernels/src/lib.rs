@@ -6,6 +6,7 @@
 //! [`KernelError`] before it writes anything. Results are equal, bit for bit, on any number of
 //! [`Threads`].
 
+mod buffer;
 pub mod convolution;
 mod error;
 pub mod product;

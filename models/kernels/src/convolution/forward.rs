@@ -52,7 +52,7 @@ pub fn forward(
             let bias = bias.and_then(|bias| bias.get(offset..));
             let place = |row| (row - rows.start) * channels + offset;
             let finish = Finish { accumulate: false, bias, clip };
-            let mut lines = Lines::new(&part.layout);
+            let mut lines = Lines::new(threads);
             multiply(&patches, rows.clone(), &part.layout, &part.panels, out, place, finish, &mut lines);
         }
     });

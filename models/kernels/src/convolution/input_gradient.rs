@@ -56,7 +56,7 @@ pub fn input_gradient(
                 ((n * height + y) * width + x) * channels + offset
             };
             let finish = Finish { accumulate, bias: None, clip: None };
-            let mut lines = Lines::new(&part.layout);
+            let mut lines = Lines::new(threads);
             multiply(&patches, rows.clone(), &part.layout, &part.panels, dx, place, finish, &mut lines);
         }
     });

@@ -149,7 +149,7 @@ impl Patches<'_> {
 
     /// Columns `first..first + depth` of the row at `place` where they lie, if they lie side by side.
     #[inline(always)]
-    fn direct(&self, place: Place, first: usize, depth: usize) -> Option<&[f32]> {
+    pub(super) fn direct(&self, place: Place, first: usize, depth: usize) -> Option<&[f32]> {
         let [image, row, column] = place;
         let [vertical, horizontal] = &self.axes;
         let run = horizontal.taps * self.width;

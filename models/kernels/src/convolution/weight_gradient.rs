@@ -48,9 +48,9 @@ pub fn weight_gradient(
         check_length(name, "dbias", dbias.len(), &[geometry.channels_out])?;
     }
     let plan = Plan::new(geometry, dbias.is_some(), threads.count());
-    let mut sums = vec![0.0; plan.length()];
+    let mut sums = threads.scratch(plan.length());
     let mut work = Vec::new();
-    let mut rest = sums.as_mut_slice();
+    let mut rest = &mut *sums;
     for part in plan.parts() {
         let (sums, after) = rest.split_at_mut(part.length(geometry));
         rest = after;
@@ -170,20 +170,25 @@ impl Part {
             channels: geometry.channels_in,
             offset: self.group * width,
             width,
-            in_place: false,
+            in_place: true,
         };
         let (sums, bias) = sums.split_at_mut(outputs * columns);
+        bias.fill(0.0);
         let block = Layout::for_columns(threads.level(), COLUMN_DEPTH, columns);
-        let mut panels = vec![0.0; block.length()];
-        let mut row = vec![0.0; columns + 8];
-        let mut lines = Lines::new(&block);
+        let mut panels = threads.scratch(block.length());
+        let mut row = threads.scratch(columns + 8);
+        let mut lines = Lines::new(threads);
         for position in self.chunk.clone().step_by(COLUMN_DEPTH) {
             let depth = COLUMN_DEPTH.min(self.chunk.end - position);
             let layout = block.one_block(depth);
             let mut places = patches.places(position);
             for k in 0..depth {
-                patches.write(places.next(), self.piece.start, columns, &mut row);
-                layout.pack_row(&mut panels, k, &row);
+                let place = places.next();
+                let row = patches.direct(place, self.piece.start, columns).unwrap_or_else(|| {
+                    patches.write(place, self.piece.start, columns, &mut row);
+                    &row
+                });
+                layout.pack_row(&mut panels, k, row);
             }
             let stride = geometry.channels_out;
             let values = &dy[position * stride + self.group * outputs..];

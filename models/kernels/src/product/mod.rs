@@ -64,19 +64,19 @@ impl Product {
             Layout::new(threads.level(), depth, columns)
         };
         if batch == 1 {
-            let mut panels = vec![0.0; layout.length()];
+            let mut panels = threads.scratch(layout.length());
             self.pack(&layout, b, &mut panels);
             let run = run_length(rows, threads.count(), 1);
             let parts = out.chunks_mut(run * columns).enumerate().collect();
             threads.for_each(parts, |(index, out): (usize, &mut [f32])| {
-                self.part(&layout, a, index * run, &panels, out, &mut Lines::new(&layout));
+                self.part(&layout, a, index * run, &panels, out, &mut Lines::new(threads));
             });
         } else {
             let run = run_length(batch, threads.count(), 1);
             let parts = out.chunks_mut(run * rows * columns).enumerate().collect();
             threads.for_each(parts, |(index, out): (usize, &mut [f32])| {
-                let mut lines = Lines::new(&layout);
-                let mut panels = vec![0.0; layout.length()];
+                let mut lines = Lines::new(threads);
+                let mut panels = threads.scratch(layout.length());
                 for (offset, out) in out.chunks_mut(rows * columns).enumerate() {
                     let item = index * run + offset;
                     let a = a.get(item * rows * depth..).unwrap_or_default();
@@ -105,7 +105,7 @@ impl Product {
         first: usize,
         panels: &[f32],
         out: &mut [f32],
-        lines: &mut Lines,
+        lines: &mut Lines<'_>,
     ) {
         if self.transpose_a {
             self.rows_of(&Columns { values: a, stride: self.rows }, layout, first, panels, out, lines);
@@ -128,7 +128,7 @@ impl Product {
         first: usize,
         panels: &[f32],
         out: &mut [f32],
-        lines: &mut Lines,
+        lines: &mut Lines<'_>,
     ) {
         let rows = first..first + out.len() / self.columns;
         let finish = Finish { accumulate: self.accumulate, bias: None, clip: None };

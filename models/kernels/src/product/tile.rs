@@ -178,11 +178,17 @@ fn sum_rows<I: Instructions, const ROWS: usize, const WIDTH: usize>(
     panel: &[[f32; WIDTH]],
 ) -> [[f32; WIDTH]; ROWS] {
     let depth = panel.len().min(DEPTH);
-    let rows = rows.map(|row| row.get(..depth).unwrap_or(&ZEROS[..depth]));
+    // One by one: the rows were just written, and a wider read than the writes would wait for them.
+    let mut whole = [&ZEROS[..depth]; ROWS];
+    each_row!(ROWS, |row| {
+        if let Some(found) = rows[row].get(..depth) {
+            whole[row] = found;
+        }
+    });
     let mut sums = [[0.0; WIDTH]; ROWS];
     for (k, right) in panel[..depth].iter().enumerate() {
         each_row!(ROWS, |row| {
-            let left = rows[row][k];
+            let left = whole[row][k];
             for column in 0..WIDTH {
                 sums[row][column] = I::mul_add(left, right[column], sums[row][column]);
             }
