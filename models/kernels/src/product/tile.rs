@@ -129,7 +129,7 @@ impl Task for BlockProduct<'_> {
                 }
             } else if I::FUSED {
                 match width {
-                    24 => self.panel::<I, 4, 24>(column),
+                    24 => self.panel::<I, 3, 24>(column),
                     _ => self.panel::<I, 6, 16>(column),
                 }
             } else {
