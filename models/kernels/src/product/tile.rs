@@ -25,8 +25,8 @@ macro_rules! each_row {
 pub(crate) const DEPTH: usize = 256;
 
 /// Deepest block of a left operand that lies column by column: every column of a tile takes a cache
-/// line of its own.
-pub(crate) const COLUMN_DEPTH: usize = 128;
+/// line of its own. No power of two, or equal rows of all panels would share one cache set.
+pub(crate) const COLUMN_DEPTH: usize = 124;
 
 /// Floats from one line to the next. A copy may run over the end of its depth by less than the
 /// difference, and 17 cache lines between rows keep them out of each other's cache sets.
