@@ -9,7 +9,7 @@ use crate::error::check_length;
 use crate::product::left::Columns;
 use crate::product::multiply::{Lines, multiply};
 use crate::product::right::Layout;
-use crate::product::tile::{COLUMN_DEPTH, Finish};
+use crate::product::tile::{COLUMN_DEPTH, Finish, padded};
 use crate::{KernelError, Threads};
 
 /// Most columns of patches that are packed at a time, so that they stay in the second-level cache.
@@ -175,8 +175,9 @@ impl Part {
         let (sums, bias) = sums.split_at_mut(outputs * columns);
         bias.fill(0.0);
         let block = Layout::for_columns(threads.level(), COLUMN_DEPTH, columns);
+        let padded = padded(threads.level(), columns);
         let mut panels = threads.scratch(block.length());
-        let mut row = threads.scratch(columns + 8);
+        let mut row = threads.scratch(padded + 8);
         let mut lines = Lines::new(threads);
         for position in self.chunk.clone().step_by(COLUMN_DEPTH) {
             let depth = COLUMN_DEPTH.min(self.chunk.end - position);
@@ -184,8 +185,10 @@ impl Part {
             let mut places = patches.places(position);
             for k in 0..depth {
                 let place = places.next();
-                let row = patches.direct(place, self.piece.start, columns).unwrap_or_else(|| {
+                let whole = patches.direct(place, self.piece.start, columns).filter(|_| columns == padded);
+                let row = whole.unwrap_or_else(|| {
                     patches.write(place, self.piece.start, columns, &mut row);
+                    row[columns..].fill(0.0);
                     &row
                 });
                 layout.pack_row(&mut panels, k, row);

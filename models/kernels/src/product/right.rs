@@ -132,9 +132,8 @@ impl Layout {
         }
     }
 
-    /// Packs row `k` of the only block.
+    /// Packs row `k` of the only block; the row is as long as the panels are wide together.
     pub(crate) fn pack_row(&self, panels: &mut [f32], k: usize, row: &[f32]) {
-        let Some(row) = row.get(..self.columns) else { return };
         let done = match panel_width(self.level, usize::MAX) {
             32 => self.pack_whole::<32>(panels, k, row),
             16 => self.pack_whole::<16>(panels, k, row),
@@ -142,9 +141,8 @@ impl Layout {
         };
         for (column, width) in self.panels_from(done) {
             let start = column * self.depth + k * width;
-            let used = width.min(self.columns - column);
             let into = panels.get_mut(start..start + width).unwrap_or_default();
-            put(into, row.get(column..column + used).unwrap_or_default());
+            put(into, row.get(column..column + width).unwrap_or_default());
         }
     }
 
@@ -155,7 +153,7 @@ impl Layout {
         let (row, _) = row.as_chunks::<WIDTH>();
         let mut column = 0;
         for from in row {
-            if panel_width(self.level, self.columns - column) != WIDTH {
+            if column >= self.columns || panel_width(self.level, self.columns - column) != WIDTH {
                 break;
             }
             let start = column * self.depth + k * WIDTH;
