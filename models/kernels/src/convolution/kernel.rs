@@ -2,6 +2,7 @@
 
 use super::geometry::Geometry;
 use super::patches::{Axis, Phase};
+use crate::buffer::Buffer;
 use crate::error::check_length;
 use crate::product::right::Layout;
 use crate::{KernelError, Threads};
@@ -22,7 +23,7 @@ pub enum Direction {
 ///
 /// Packing costs about as much as convolving a few output positions. Whoever keeps the weights
 /// constant keeps this; whoever trains them calls [`PackedKernel::set`] after each change.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct PackedKernel {
     geometry: Geometry,
     direction: Direction,
@@ -30,11 +31,11 @@ pub struct PackedKernel {
 }
 
 /// The panels of one group and, for the input gradient, one phase.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub(super) struct Part {
     pub(super) group: usize,
     pub(super) layout: Layout,
-    pub(super) panels: Vec<f32>,
+    pub(super) panels: Buffer,
     /// Where the rows go and what they read, by axis; forward, every row in turn.
     pub(super) phases: Option<[Phase; 2]>,
 }
@@ -60,8 +61,14 @@ impl PackedKernel {
                     (vertical.axis.taps * horizontal.axis.taps, group_out, group_in)
                 }
             };
-            let layout = Layout { level, depth: taps * depth, columns };
-            Part { group, layout, panels: vec![0.0; layout.length()], phases }
+            // Taps side by side in the source are one run, if no other group lies between them.
+            let (across, step) = match &phases {
+                None => (geometry.kernel[1], geometry.dilation[1]),
+                Some([_, horizontal]) => (horizontal.axis.taps, horizontal.axis.tap_step),
+            };
+            let run = if geometry.groups == 1 && step == 1 { across * depth } else { depth };
+            let layout = Layout::with_runs(level, taps * depth, columns, run);
+            Part { group, layout, panels: Buffer::new(layout.length()), phases }
         };
         let phases = match direction {
             Direction::Forward => Vec::new(),

@@ -9,7 +9,7 @@ use crate::error::check_length;
 use crate::product::left::Columns;
 use crate::product::multiply::{Lines, multiply};
 use crate::product::right::Layout;
-use crate::product::tile::{DEPTH, Finish};
+use crate::product::tile::{COLUMN_DEPTH, Finish, padded};
 use crate::{KernelError, Threads};
 
 /// Most columns of patches that are packed at a time, so that they stay in the second-level cache.
@@ -48,9 +48,9 @@ pub fn weight_gradient(
         check_length(name, "dbias", dbias.len(), &[geometry.channels_out])?;
     }
     let plan = Plan::new(geometry, dbias.is_some(), threads.count());
-    let mut sums = vec![0.0; plan.length()];
+    let mut sums = threads.scratch(plan.length());
     let mut work = Vec::new();
-    let mut rest = sums.as_mut_slice();
+    let mut rest = &mut *sums;
     for part in plan.parts() {
         let (sums, after) = rest.split_at_mut(part.length(geometry));
         rest = after;
@@ -88,7 +88,7 @@ impl<'a> Plan<'a> {
         let positions = batch * height * width;
         let columns = geometry.group_in() * geometry.taps();
         let chunks = (positions / CHUNK_POSITIONS).min(MAX_SUMS / (columns * outputs)).clamp(1, MAX_CHUNKS);
-        let chunk = positions.div_ceil(chunks).next_multiple_of(DEPTH);
+        let chunk = positions.div_ceil(chunks).next_multiple_of(COLUMN_DEPTH);
         // Only the pieces may depend on the threads: no sum crosses from one to another.
         let pieces = threads.div_ceil(chunks * geometry.groups).max(columns.div_ceil(MAX_COLUMNS));
         let piece = columns.div_ceil(pieces).next_multiple_of(32);
@@ -170,19 +170,29 @@ impl Part {
             channels: geometry.channels_in,
             offset: self.group * width,
             width,
+            in_place: true,
         };
         let (sums, bias) = sums.split_at_mut(outputs * columns);
-        let block = Layout { level: threads.level(), depth: DEPTH, columns };
-        let mut panels = vec![0.0; block.length()];
-        let mut row = vec![0.0; columns + 8];
-        let mut lines = Lines::new(&block);
-        for position in self.chunk.clone().step_by(DEPTH) {
-            let depth = DEPTH.min(self.chunk.end - position);
-            let layout = Layout { depth, ..block };
-            patches.places(position, depth, |k, place| {
-                patches.write(place, self.piece.start, columns, &mut row);
-                layout.pack_row(&mut panels, k, &row);
-            });
+        bias.fill(0.0);
+        let block = Layout::for_columns(threads.level(), COLUMN_DEPTH, columns);
+        let padded = padded(threads.level(), columns);
+        let mut panels = threads.scratch(block.length());
+        let mut row = threads.scratch(padded + 8);
+        let mut lines = Lines::new(threads);
+        for position in self.chunk.clone().step_by(COLUMN_DEPTH) {
+            let depth = COLUMN_DEPTH.min(self.chunk.end - position);
+            let layout = block.one_block(depth);
+            let mut places = patches.places(position);
+            for k in 0..depth {
+                let place = places.next();
+                let whole = patches.direct(place, self.piece.start, columns).filter(|_| columns == padded);
+                let row = whole.unwrap_or_else(|| {
+                    patches.write(place, self.piece.start, columns, &mut row);
+                    row[columns..].fill(0.0);
+                    &row
+                });
+                layout.pack_row(&mut panels, k, row);
+            }
             let stride = geometry.channels_out;
             let values = &dy[position * stride + self.group * outputs..];
             if !bias.is_empty() {

@@ -11,7 +11,7 @@ pub(crate) mod tile;
 use crate::error::{check_length, limit};
 use crate::threads::run_length;
 use crate::{KernelError, Threads};
-use left::{Columns, Left, Rows};
+use left::{Columns, Left, Rows, in_place};
 use multiply::{Lines, multiply};
 use right::Layout;
 use tile::Finish;
@@ -58,21 +58,25 @@ impl Product {
         if out.is_empty() {
             return Ok(());
         }
-        let layout = Layout { level: threads.level(), depth, columns };
+        let layout = if self.transpose_a {
+            Layout::for_columns(threads.level(), depth, columns)
+        } else {
+            Layout::new(threads.level(), depth, columns)
+        };
         if batch == 1 {
-            let mut panels = vec![0.0; layout.length()];
+            let mut panels = threads.scratch(layout.length());
             self.pack(&layout, b, &mut panels);
             let run = run_length(rows, threads.count(), 1);
             let parts = out.chunks_mut(run * columns).enumerate().collect();
             threads.for_each(parts, |(index, out): (usize, &mut [f32])| {
-                self.part(&layout, a, index * run, &panels, out, &mut Lines::new(&layout));
+                self.part(&layout, a, index * run, &panels, out, &mut Lines::new(threads));
             });
         } else {
             let run = run_length(batch, threads.count(), 1);
             let parts = out.chunks_mut(run * rows * columns).enumerate().collect();
             threads.for_each(parts, |(index, out): (usize, &mut [f32])| {
-                let mut lines = Lines::new(&layout);
-                let mut panels = vec![0.0; layout.length()];
+                let mut lines = Lines::new(threads);
+                let mut panels = threads.scratch(layout.length());
                 for (offset, out) in out.chunks_mut(rows * columns).enumerate() {
                     let item = index * run + offset;
                     let a = a.get(item * rows * depth..).unwrap_or_default();
@@ -101,12 +105,19 @@ impl Product {
         first: usize,
         panels: &[f32],
         out: &mut [f32],
-        lines: &mut Lines,
+        lines: &mut Lines<'_>,
     ) {
         if self.transpose_a {
             self.rows_of(&Columns { values: a, stride: self.rows }, layout, first, panels, out, lines);
         } else {
-            self.rows_of(&Rows { values: a, stride: self.depth }, layout, first, panels, out, lines);
+            self.rows_of(
+                &Rows { values: a, stride: self.depth, in_place: in_place(self.columns) },
+                layout,
+                first,
+                panels,
+                out,
+                lines,
+            );
         }
     }
 
@@ -117,7 +128,7 @@ impl Product {
         first: usize,
         panels: &[f32],
         out: &mut [f32],
-        lines: &mut Lines,
+        lines: &mut Lines<'_>,
     ) {
         let rows = first..first + out.len() / self.columns;
         let finish = Finish { accumulate: self.accumulate, bias: None, clip: None };

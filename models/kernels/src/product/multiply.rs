@@ -5,13 +5,19 @@ use std::ops::Range;
 use super::left::Left;
 use super::right::Layout;
 use super::tile::{BlockProduct, Finish, Line, STRIDE, block_rows, padded};
+use crate::Threads;
+use crate::threads::Scratch;
 
 /// Lines of one block, which one part of the work reuses for all of its blocks.
-pub(crate) struct Lines(Vec<Line>);
+pub(crate) struct Lines<'a>(Scratch<'a>);
 
-impl Lines {
-    pub(crate) fn new(layout: &Layout) -> Self {
-        Self(vec![[0.0; STRIDE]; block_rows(layout.level)])
+impl<'a> Lines<'a> {
+    pub(crate) fn new(threads: &'a Threads) -> Self {
+        Self(threads.scratch(block_rows(threads.level()) * STRIDE))
+    }
+
+    fn as_slice(&mut self) -> &mut [Line] {
+        self.0.as_chunks_mut().0
     }
 }
 
@@ -26,8 +32,9 @@ pub(crate) fn multiply(
     out: &mut [f32],
     place: impl Fn(usize) -> usize,
     finish: Finish<'_>,
-    Lines(lines): &mut Lines,
+    lines: &mut Lines<'_>,
 ) {
+    let lines = lines.as_slice();
     let mut places = Vec::with_capacity(lines.len());
     let last = layout.blocks().count() - 1;
     let mut row = rows.start;
@@ -36,11 +43,11 @@ pub(crate) fn multiply(
         places.clear();
         places.extend((row..row + count).map(&place));
         for (block, (first, depth)) in layout.blocks().enumerate() {
-            left.fill(row, first, depth, &mut lines[..count]);
-            let start = first * padded(layout.columns);
+            let block_of_left = left.block(row..row + count, first, depth, lines);
+            let start = first * padded(layout.level, layout.columns);
             layout.level.run(BlockProduct {
                 level: layout.level,
-                lines,
+                left: &block_of_left,
                 depth,
                 panels: panels.get(start..).unwrap_or_default(),
                 columns: layout.columns,
