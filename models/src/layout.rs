@@ -133,8 +133,7 @@ fn pool_last(node: &TypedNode) -> Option<Box<dyn TypedOp>> {
         let moves = is_first(&pool.pool_spec) && pool.with_index_outputs.is_none();
         moves.then(|| MaxPool { pool_spec: last(&pool.pool_spec), ..pool.clone() }.into())
     } else if let Some(pool) = node.op_as::<SumPool>() {
-        is_first(&pool.pool_spec)
-            .then(|| SumPool { pool_spec: last(&pool.pool_spec), ..pool.clone() }.into())
+        is_first(&pool.pool_spec).then(|| SumPool { pool_spec: last(&pool.pool_spec), ..pool.clone() }.into())
     } else {
         None
     }

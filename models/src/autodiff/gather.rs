@@ -121,10 +121,7 @@ fn constant_index(tape: &Tape<'_>, site: &Site) -> TractResult<Index> {
     let outlet = *site.inputs.get(1).context("a pick without an index")?;
     let fact = tape.graph.model.outlet_fact(outlet)?;
     let value = fact.konst.as_ref().context("an index that is computed")?.cast_to::<i64>()?;
-    Ok(Index {
-        shape: value.shape().to_vec(),
-        values: value.try_as_plain_ram()?.as_slice::<i64>()?.to_vec(),
-    })
+    Ok(Index { shape: value.shape().to_vec(), values: value.try_as_plain_ram()?.as_slice::<i64>()?.to_vec() })
 }
 
 /// A negative index counts from the end.

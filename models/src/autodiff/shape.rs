@@ -130,8 +130,9 @@ fn pad(tape: &mut Tape<'_>, op: &Pad, site: &Site) -> TractResult<()> {
             _ if (before, after) == (0, 0) => d,
             PadMode::Constant(_) => tape.graph.slice(d, axis, before, before + extent)?,
             PadMode::Edge => {
-                let places: Vec<usize> =
-                    (0..before + extent + after).map(|i| i.clamp(before, before + extent - 1) - before).collect();
+                let places: Vec<usize> = (0..before + extent + after)
+                    .map(|i| i.clamp(before, before + extent - 1) - before)
+                    .collect();
                 scatter_add(tape.graph, d, axis, &places, extent)?
             }
             PadMode::Reflect => {

@@ -43,7 +43,12 @@ pub(super) struct Geometry {
 
 impl Geometry {
     /// From a window that moves over a channels-last `input` and gives `output`.
-    pub(super) fn new(spec: &PoolSpec, groups: usize, input: &[usize], output: &[usize]) -> TractResult<Self> {
+    pub(super) fn new(
+        spec: &PoolSpec,
+        groups: usize,
+        input: &[usize],
+        output: &[usize],
+    ) -> TractResult<Self> {
         let rank = spec.rank();
         ensure!((1..=2).contains(&rank), "{rank} spatial axes, the rule covers one and two");
         ensure!(input.len() == rank + 2, "an input of shape {input:?} under a window of {rank} axes");

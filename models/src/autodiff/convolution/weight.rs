@@ -73,25 +73,14 @@ fn repeat_channels(graph: &mut Graph, geometry: &Geometry, x: OutletId) -> Tract
     if times == 1 {
         return Ok(x);
     }
-    let mut shape = graph.shape(x)?;
-    shape.push(1);
-    let apart = graph.reshape(x, &shape)?;
-    let last = shape.len() - 1;
-    shape[last] = times;
-    let repeated = graph.broadcast(apart, &shape)?;
-    shape.truncate(last);
-    shape[last - 1] *= times;
-    graph.reshape(repeated, &shape)
+    let copies: Vec<i64> =
+        (0..geometry.channels).flat_map(|channel| std::iter::repeat_n(channel as i64, times)).collect();
+    graph.gather(x, geometry.channel_axis(), &copies)
 }
 
 /// A dense kernel's gradient as one matrix product of `dy` with the patches of `x`, which are built by
 /// slicing `x` once a tap.
-fn dense(
-    graph: &mut Graph,
-    geometry: &Geometry,
-    x: OutletId,
-    gradient: OutletId,
-) -> TractResult<OutletId> {
+fn dense(graph: &mut Graph, geometry: &Geometry, x: OutletId, gradient: OutletId) -> TractResult<OutletId> {
     let columns = columns(graph, geometry, x)?;
     let spatial = spatial_axes(geometry);
     let d = graph.einsum(&format!("n{spatial}k,n{spatial}o->ko"), columns, gradient)?;
@@ -101,12 +90,7 @@ fn dense(
 }
 
 /// The same for groups: a matrix product for each of them, as one product with a group axis.
-fn grouped(
-    graph: &mut Graph,
-    geometry: &Geometry,
-    x: OutletId,
-    gradient: OutletId,
-) -> TractResult<OutletId> {
+fn grouped(graph: &mut Graph, geometry: &Geometry, x: OutletId, gradient: OutletId) -> TractResult<OutletId> {
     let columns = columns(graph, geometry, x)?;
     let (groups, inner, outer) = (geometry.groups, geometry.channels_per_group(), geometry.out_per_group());
     let positions = geometry.batch * geometry.output.iter().product::<usize>();

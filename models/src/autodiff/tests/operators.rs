@@ -2,9 +2,7 @@
 
 use proptest::prelude::*;
 use tract_onnx::prelude::*;
-use tract_onnx::tract_core::ops::array::{
-    CumSum, Gather, GatherElements, GatherNd, Pad, PadMode, Tile,
-};
+use tract_onnx::tract_core::ops::array::{CumSum, Gather, GatherElements, GatherNd, Pad, PadMode, Tile};
 use tract_onnx::tract_core::ops::binary::TypedBinOp;
 use tract_onnx::tract_core::ops::change_axes::AxisOp;
 use tract_onnx::tract_core::ops::downsample::Downsample;
@@ -243,9 +241,7 @@ fn choices() {
 #[test]
 fn normalisations() {
     for axis in 0..3 {
-        check(&[&[2, 3, 4]], SIGNED, |g, i| {
-            g.node(RmsNorm { axis, eps: rctensor0(1e-5f32) }, &[i[0]])
-        });
+        check(&[&[2, 3, 4]], SIGNED, |g, i| g.node(RmsNorm { axis, eps: rctensor0(1e-5f32) }, &[i[0]]));
     }
     check(&[&[2, 3, 4]], SIGNED, |g, i| {
         let sum = g.sum(i[0], &[2])?;
@@ -275,15 +271,18 @@ fn movements() {
     check(&[&[7, 2]], SIGNED, |g, i| g.node(Downsample::new(0, 3, 2), &[i[0]]));
     check(&[&[7, 2]], SIGNED, |g, i| g.node(Downsample::new(0, -1, 0), &[i[0]]));
     check(&[&[7, 2]], SIGNED, |g, i| g.node(Downsample::new(0, -2, 0), &[i[0]]));
-    check(&[&[2, 3]], SIGNED, |g, i| {
-        g.node(Tile { multipliers: tvec!(2.to_dim(), 3.to_dim()) }, &[i[0]])
-    });
+    check(&[&[2, 3]], SIGNED, |g, i| g.node(Tile { multipliers: tvec!(2.to_dim(), 3.to_dim()) }, &[i[0]]));
     check(&[&[2, 3, 2]], SIGNED, |g, i| g.node(NearestUpsample { scales: tvec!(1, 2, 3) }, &[i[0]]));
 }
 
 #[test]
 fn paddings() {
-    for mode in [PadMode::Constant(rctensor0(0f32)), PadMode::Constant(rctensor0(0.5f32)), PadMode::Edge, PadMode::Reflect] {
+    for mode in [
+        PadMode::Constant(rctensor0(0f32)),
+        PadMode::Constant(rctensor0(0.5f32)),
+        PadMode::Edge,
+        PadMode::Reflect,
+    ] {
         for pads in [vec![(0, 1), (2, 0)], vec![(2, 2), (1, 2)], vec![(0, 0), (3, 3)]] {
             check(&[&[3, 4]], SIGNED, |g, i| g.node(Pad { pads: pads.clone(), mode: mode.clone() }, &[i[0]]));
         }

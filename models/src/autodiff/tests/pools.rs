@@ -22,7 +22,9 @@ fn along() -> impl Strategy<Value = Along> {
         .prop_filter("no window fits", |a| a.0 + a.4 + a.5 > (a.1 - 1) * a.3)
         .prop_filter("a window in the padding", |a| {
             let met = |window: usize| (0..a.1).any(|k| (a.4..a.4 + a.0).contains(&(window * a.2 + k * a.3)));
-            (0..(a.0 + a.4 + a.5 - (a.1 - 1) * a.3).div_ceil(a.2) + 1).take_while(|w| w * a.2 < a.0 + a.4).all(met)
+            (0..(a.0 + a.4 + a.5 - (a.1 - 1) * a.3).div_ceil(a.2) + 1)
+                .take_while(|w| w * a.2 < a.0 + a.4)
+                .all(met)
         })
 }
 
@@ -71,7 +73,7 @@ proptest! {
         let flat: Vec<f32> = x.iter().map(|&v| v as f32).collect();
         let input = Tensor::from_shape(&shape, &flat).unwrap();
         let op = MaxPool { pool_spec: pool_spec.clone(), with_index_outputs: None };
-        let it = differentiated(&[input.clone()], |g, i| g.node(op.clone(), i), &mut rng);
+        let it = differentiated(std::slice::from_ref(&input), |g, i| g.node(op.clone(), i), &mut rng);
         let expected = first_wins(&pool_spec, &x, &it.cotangent);
         let found = evaluate(&it.gradients, &[x]);
         prop_assert_eq!(&found[0], &expected);
@@ -96,7 +98,8 @@ fn first_wins(spec: &PoolSpec, x: &Value, gradient: &Value) -> Value {
                 let place = [i, j].map(|k| k);
                 let at: Vec<Option<usize>> = (0..2)
                     .map(|axis| {
-                        let reach = position[space + axis] * spec.stride(axis) + place[axis] * spec.dilation(axis);
+                        let reach =
+                            position[space + axis] * spec.stride(axis) + place[axis] * spec.dilation(axis);
                         reach.checked_sub(before[axis]).filter(|&p| p < x.shape()[space + axis])
                     })
                     .collect();

@@ -9,8 +9,7 @@ use crate::graph::Graph;
 /// `w2 * triangle(w1 * x)`, then a weight `head` on top; the triangle has no rule.
 fn refusal(trained: &[&str]) -> NoRule {
     let mut model = TypedModel::default();
-    let [x, w1, w2] =
-        ["x", "w1", "w2"].map(|name| model.add_source(name, f32::fact([2, 3])).unwrap());
+    let [x, w1, w2] = ["x", "w1", "w2"].map(|name| model.add_source(name, f32::fact([2, 3])).unwrap());
     let first = model.wire_node("first", tract_onnx::tract_core::ops::math::mul(), &[x, w1]).unwrap()[0];
     let diagonal = model.add_const("diagonal", tensor0(0i64)).unwrap();
     let triangle = model.wire_node("triangle", Trilu { upper: true }, &[first, diagonal]).unwrap()[0];

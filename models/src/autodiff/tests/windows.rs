@@ -30,7 +30,8 @@ pub(super) fn operator(op: &dyn Op, x: &[&Value]) -> Option<Value> {
     } else if let Some(op) = op.downcast_ref::<SumPool>() {
         let format = op.pool_spec.data_format;
         let input = standard(x[0], format);
-        let mean = |at: &[usize], values: &[f64]| values.iter().sum::<f64>() / divisor(op, &input, at, values);
+        let mean =
+            |at: &[usize], values: &[f64]| values.iter().sum::<f64>() / divisor(op, &input, at, values);
         Some(restored(pool(&op.pool_spec, &input, mean), format))
     } else {
         None
@@ -145,7 +146,8 @@ fn transposed(op: &Deconv, x: &Value, kernel: &Value, bias: &Value) -> Value {
                 for o in 0..out {
                     let group = o / (out / op.group);
                     for i in 0..inner {
-                        y[full(n, o, &place)] += kernel[full(o, i, &tap)] * x[full(n, group * inner + i, &at)];
+                        y[full(n, o, &place)] +=
+                            kernel[full(o, i, &tap)] * x[full(n, group * inner + i, &at)];
                     }
                 }
             }
