@@ -99,8 +99,10 @@ fn one_phase(
     quotients: &[usize],
 ) -> TractResult<OutletId> {
     let extents: Vec<usize> = phases.iter().map(|p| p.taps.len()).collect();
-    if extents.contains(&0) {
-        // A stride beyond the kernel leaves input positions that no output saw.
+    let reads: Vec<Read> =
+        phases.iter().enumerate().map(|(i, p)| Read::new(p, quotients[i], geometry.output[i])).collect();
+    if extents.contains(&0) || reads.iter().any(Read::is_empty) {
+        // Input positions that no output saw, as a stride beyond the kernel leaves them.
         let mut shape = vec![geometry.batch];
         shape.extend(quotients);
         shape.push(geometry.channels);
@@ -108,23 +110,40 @@ fn one_phase(
         return graph.broadcast(zero, &shape);
     }
     let kernel = select_taps(graph, geometry, kernel, phases, &extents)?;
-    let (mut before, mut after) = (vec![], vec![]);
     let mut window = gradient;
-    for (i, phase) in phases.iter().enumerate() {
-        let axis = SPATIAL + i;
-        let end = phase.first + (quotients[i] + phase.span()) as isize - 1;
-        let available = geometry.output[i] as isize;
-        let (start, stop) = (phase.first.clamp(0, available), end.clamp(0, available));
-        window = graph.slice(window, axis, start as usize, stop as usize)?;
-        before.push((start - phase.first) as usize);
-        after.push((end - stop) as usize);
+    for (i, read) in reads.iter().enumerate() {
+        window = graph.slice(window, SPATIAL + i, read.start, read.stop)?;
     }
+    let before: Vec<usize> = reads.iter().map(|r| r.before).collect();
+    let after: Vec<usize> = reads.iter().map(|r| r.after).collect();
     let (channels, padding) = ((geometry.out, geometry.channels), (before.as_slice(), after.as_slice()));
     let mut op =
         convolution(DataFormat::NHWC, KernelFormat::OIHW, &extents, padding, channels, geometry.groups);
     op.pool_spec.dilations = Some(phases.iter().map(|p| p.dilation).collect());
     let no_bias = graph.scalar(0.0, 0)?;
     graph.node(op, &[window, kernel, no_bias])
+}
+
+/// The output positions that one phase reads along one axis, and the zeros around them.
+struct Read {
+    start: usize,
+    stop: usize,
+    before: usize,
+    after: usize,
+}
+
+impl Read {
+    fn new(phase: &Phase, quotient: usize, available: usize) -> Self {
+        let end = phase.first + (quotient + phase.span()) as isize - 1;
+        let clamp = |at: isize| at.clamp(0, available as isize);
+        let (start, stop) = (clamp(phase.first), clamp(end));
+        let (before, after) = (start - phase.first, end - stop);
+        Self { start: start as usize, stop: stop as usize, before: before as usize, after: after as usize }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.stop <= self.start
+    }
 }
 
 /// The kernel reduced to the taps of the phases, in their order.

@@ -73,15 +73,9 @@ fn repeat_channels(graph: &mut Graph, geometry: &Geometry, x: OutletId) -> Tract
     if times == 1 {
         return Ok(x);
     }
-    let mut shape = graph.shape(x)?;
-    shape.push(1);
-    let apart = graph.reshape(x, &shape)?;
-    let last = shape.len() - 1;
-    shape[last] = times;
-    let repeated = graph.broadcast(apart, &shape)?;
-    shape.truncate(last);
-    shape[last - 1] *= times;
-    graph.reshape(repeated, &shape)
+    let copies: Vec<i64> =
+        (0..geometry.channels).flat_map(|channel| std::iter::repeat_n(channel as i64, times)).collect();
+    graph.gather(x, geometry.channel_axis(), &copies)
 }
 
 /// A dense kernel's gradient as one matrix product of `dy` with the patches of `x`, which are built by

@@ -67,7 +67,7 @@ fn operator(node: &TypedNode, x: &[&Value]) -> Value {
         pair(op.0.name(), x[0], x[1])
     } else if let Some(op) = op.downcast_ref::<ElementWiseOp>() {
         let function = element(op);
-        x[0].mapv(|v| function(v))
+        x[0].mapv(function)
     } else if op.is::<ops::logic::Iff>() {
         let shape: Vec<usize> = node.outputs[0].fact.shape.as_concrete().unwrap().to_vec();
         let [c, t, f] = [0, 1, 2].map(|i| x[i].broadcast(shape.as_slice()).unwrap());

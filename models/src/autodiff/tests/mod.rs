@@ -6,11 +6,12 @@ mod convolutions;
 mod float64;
 mod goldens;
 mod kinks;
-mod networks;
 mod operators;
 mod pools;
 mod refusals;
 mod windows;
+
+use std::collections::BTreeMap;
 
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -133,17 +134,18 @@ fn check_at(inputs: &[Tensor], build: impl Fn(&mut Graph, &[OutletId]) -> TractR
     let names: Vec<String> = (0..exact.len()).map(|i| format!("out{i}")).collect();
     let decluttered = it.gradients.clone().into_decluttered().unwrap();
     let written = onnx::write::write(&decluttered, "test", &names).unwrap();
+    let named: BTreeMap<String, Tensor> =
+        inputs.iter().enumerate().map(|(i, input)| (format!("in{i}"), input.clone())).collect();
     let read = fused::read(&written).unwrap().into_typed().unwrap();
-    same(&run(&read, &by_name(&read, inputs)), &exact, "written and read");
+    same(&run(&read, &by_name(&read, &named)), &exact, "written and read");
     let last = channels_last(&read).unwrap();
-    same(&run(&last, &by_name(&last, inputs)), &exact, "read, channels last");
+    same(&run(&last, &by_name(&last, &named)), &exact, "read, channels last");
 }
 
-/// `inputs` in the order of a model whose inputs are called `in0`, `in1`, ...
-fn by_name(model: &TypedModel, inputs: &[Tensor]) -> Vec<Tensor> {
+/// The inputs of `model`, by name.
+fn by_name(model: &TypedModel, inputs: &BTreeMap<String, Tensor>) -> Vec<Tensor> {
     let outlets = model.input_outlets().unwrap().iter();
-    let index = outlets.map(|o| model.node(o.node).name[2..].parse::<usize>().unwrap());
-    index.map(|i| inputs[i].clone()).collect()
+    outlets.map(|o| inputs[&model.node(o.node).name].clone()).collect()
 }
 
 /// Whether `found`, computed in float32, is `exact` to float32's precision.

@@ -73,7 +73,7 @@ proptest! {
         let flat: Vec<f32> = x.iter().map(|&v| v as f32).collect();
         let input = Tensor::from_shape(&shape, &flat).unwrap();
         let op = MaxPool { pool_spec: pool_spec.clone(), with_index_outputs: None };
-        let it = differentiated(&[input.clone()], |g, i| g.node(op.clone(), i), &mut rng);
+        let it = differentiated(std::slice::from_ref(&input), |g, i| g.node(op.clone(), i), &mut rng);
         let expected = first_wins(&pool_spec, &x, &it.cotangent);
         let found = evaluate(&crate::fused::tests::expanded(&it.gradients), &[x]);
         prop_assert_eq!(&found[0], &expected);

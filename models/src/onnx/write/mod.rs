@@ -188,7 +188,7 @@ impl Writer<'_> {
         } else if let Some(op) = op.downcast_ref::<ops::nn::RmsNorm>() {
             self.rms_norm(op, &inputs)
         } else if let Some(op) = op.downcast_ref::<ops::einsum::EinSum>() {
-            self.einsum(op, &inputs, outlet)
+            self.einsum(op, &inputs, node, outlet)
         } else if let Some(op) = op.downcast_ref::<ops::cnn::Conv>() {
             self.convolution(op, &inputs, node, outlet)
         } else if let Some(op) = op.downcast_ref::<ops::cnn::Deconv>() {

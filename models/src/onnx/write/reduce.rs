@@ -54,7 +54,7 @@ impl Writer<'_> {
         }
         let most = self.reduction("ReduceMax", x, &op.axes);
         let below = self.node("Sub", &[x.clone(), most], vec![]);
-        let weight = self.node("Exp", &[below.clone()], vec![]);
+        let weight = self.node("Exp", std::slice::from_ref(&below), vec![]);
         let total = self.reduction("ReduceSum", &weight, &op.axes);
         if logarithm {
             let total = self.node("Log", &[total], vec![]);

@@ -20,7 +20,7 @@ impl Writer<'_> {
         let spec = &op.pool_spec;
         let [x, kernel, bias] = inputs else { bail!("a convolution of {} inputs", inputs.len()) };
         let x_shape = self.shape(node.inputs[0])?;
-        let x = self.to_standard(x, spec.data_format, &x_shape);
+        let x = self.in_standard_layout(x, spec.data_format, &x_shape);
         let spatial = spec.rank() as i64;
         let kernel = match op.kernel_fmt {
             KernelFormat::OIHW => kernel.clone(),
@@ -39,7 +39,7 @@ impl Writer<'_> {
             operands.push(bias.clone());
         }
         let y = self.node("Conv", &operands, attributes);
-        self.from_standard(&y, spec.data_format, outlet)
+        self.in_own_layout(&y, spec.data_format, outlet)
     }
 
     pub(super) fn transposed_convolution(
@@ -53,7 +53,7 @@ impl Writer<'_> {
         let [x, kernel, bias] = inputs else { bail!("a transposed convolution of {} inputs", inputs.len()) };
         ensure!(op.kernel_format == KernelFormat::OIHW, "a kernel in {:?} order", op.kernel_format);
         let x_shape = self.shape(node.inputs[0])?;
-        let x = self.to_standard(x, spec.data_format, &x_shape);
+        let x = self.in_standard_layout(x, spec.data_format, &x_shape);
         let shape = self.shape(node.inputs[1])?;
         let (groups, taps) = (op.group.max(1), shape[2..].to_vec());
         let (out, inner) = (shape[0] / groups, shape[1]);
@@ -82,7 +82,7 @@ impl Writer<'_> {
             operands.push(bias.clone());
         }
         let y = self.node("ConvTranspose", &operands, attributes);
-        self.from_standard(&y, spec.data_format, outlet)
+        self.in_own_layout(&y, spec.data_format, outlet)
     }
 
     pub(super) fn max_pool(
@@ -128,12 +128,12 @@ impl Writer<'_> {
         let [x] = inputs else { bail!("a pooling of {} inputs", inputs.len()) };
         let up = matches!(spec.padding, PaddingSpec::ExplicitOnnxPool(_, _, true));
         attributes.push(proto::int("ceil_mode", i64::from(up)));
-        let x = self.to_standard(x, spec.data_format, x_shape);
+        let x = self.in_standard_layout(x, spec.data_format, x_shape);
         let y = self.node(name, &[x], attributes);
-        self.from_standard(&y, spec.data_format, outlet)
+        self.in_own_layout(&y, spec.data_format, outlet)
     }
 
-    fn to_standard(&mut self, x: &str, format: DataFormat, shape: &[usize]) -> String {
+    fn in_standard_layout(&mut self, x: &str, format: DataFormat, shape: &[usize]) -> String {
         let mut x = x.to_string();
         let mut rank = shape.len() as i64;
         // Decluttering drops a batch axis of extent one, which the standard operator wants back.
@@ -148,7 +148,7 @@ impl Writer<'_> {
         x
     }
 
-    fn from_standard(&mut self, y: &str, format: DataFormat, outlet: OutletId) -> TractResult<String> {
+    fn in_own_layout(&mut self, y: &str, format: DataFormat, outlet: OutletId) -> TractResult<String> {
         let shape = self.shape(outlet)?;
         let rank = shape.len() as i64 + i64::from(!format.has_n());
         let mut y = y.to_string();
