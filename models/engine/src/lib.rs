@@ -6,7 +6,7 @@
 
 mod encoder;
 mod error;
-mod fused;
+mod kernels;
 mod graph;
 mod options;
 #[cfg(test)]
