@@ -26,7 +26,8 @@ fn filter(threads: &Threads, side: usize, channels: usize, stride: usize, kernel
     (g.groups, g.stride) = (channels, [stride, stride]);
     (g.pad_before, g.pad_after) = ([kernel / 2; 2], [kernel / 2; 2]);
     let size = |shape: [usize; 4]| shape.iter().product();
-    let (x, w, dy) = (noise(size(g.input_shape())), noise(size(g.kernel_shape())), noise(size(g.output_shape())));
+    let (x, w, dy) =
+        (noise(size(g.input_shape())), noise(size(g.kernel_shape())), noise(size(g.output_shape())));
     let (mut y, mut dx, mut dw) = (dy.clone(), x.clone(), w.clone());
     let products = (dy.len() * kernel * kernel) as f64 / 1e9;
     let bounds = (0.0, 6.0);
@@ -36,7 +37,10 @@ fn filter(threads: &Threads, side: usize, channels: usize, stride: usize, kernel
         fastest(|| depthwise::weight_gradient(threads, &g, &x, &dy, &mut dw).unwrap()),
     ];
     let told = times.map(|t| format!("{:.2} ms ({:.1} G/s)", t * 1e3, products / t));
-    println!("depthwise {side}x{side}x{channels} k{kernel} s{stride}: y {}, dx {}, dw {}", told[0], told[1], told[2]);
+    println!(
+        "depthwise {side}x{side}x{channels} k{kernel} s{stride}: y {}, dx {}, dw {}",
+        told[0], told[1], told[2]
+    );
 }
 
 fn normalise(threads: &Threads, rows: usize, channels: usize) {
@@ -63,12 +67,20 @@ fn normalise(threads: &Threads, rows: usize, channels: usize) {
 fn main() {
     let threads = Threads::new(1).unwrap();
     println!("{:?}", threads.level());
-    for (side, channels, stride, kernel) in
-        [(32, 64, 2, 3), (16, 96, 1, 3), (16, 96, 2, 3), (8, 160, 1, 3), (4, 256, 1, 3), (32, 24, 1, 3), (16, 96, 1, 5)]
-    {
+    for (side, channels, stride, kernel) in [
+        (32, 64, 2, 3),
+        (16, 96, 1, 3),
+        (16, 96, 2, 3),
+        (8, 160, 1, 3),
+        (4, 256, 1, 3),
+        (32, 24, 1, 3),
+        (16, 96, 1, 5),
+    ] {
         filter(&threads, side, channels, stride, kernel);
     }
-    for (rows, channels) in [(1 << 16, 64), (1 << 16, 16), (1 << 14, 96), (1 << 14, 24), (1 << 12, 160), (1 << 10, 256)] {
+    for (rows, channels) in
+        [(1 << 16, 64), (1 << 16, 16), (1 << 14, 96), (1 << 14, 24), (1 << 12, 160), (1 << 10, 256)]
+    {
         normalise(&threads, rows, channels);
     }
 }

@@ -79,7 +79,9 @@ fn main() {
                 }
             }
             let [plain, kernels, two] = best.map(milliseconds);
-            println!("{name} {selection:?}: operators {plain:.1} ms, kernels {kernels:.1} ms, on two threads {two:.1} ms");
+            println!(
+                "{name} {selection:?}: operators {plain:.1} ms, kernels {kernels:.1} ms, on two threads {two:.1} ms"
+            );
             let mut times = engines[1].profile(&[(VIEWS, views.view())], &[]).unwrap();
             times.sort_by_key(|(_, time)| std::cmp::Reverse(*time));
             let times = times.iter().take(14).map(|(op, time)| format!("{op} {:.1}", milliseconds(*time)));

@@ -3,8 +3,8 @@
 use ndarray::{Array2, ArrayD, ArrayViewD, Axis, IxDyn, Slice, s};
 use tract_onnx::prelude::*;
 
-use crate::{EngineError, Options};
 use crate::graph::{Graph, Result, finite, floats, value};
+use crate::{EngineError, Options};
 
 const WHAT: &str = "encoder";
 

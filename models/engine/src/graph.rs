@@ -10,8 +10,8 @@ use ndarray::{ArrayD, ArrayViewD, IxDyn};
 use sedge_models::fused::{inline_where, read};
 use sedge_models::{layout, onnx};
 use tract_onnx::prelude::*;
-use tract_onnx::tract_core::internal::*;
 use tract_onnx::tract_core;
+use tract_onnx::tract_core::internal::*;
 use tract_onnx::tract_hir::infer::Factoid;
 
 use crate::{EngineError, Options, kernels, rows};

@@ -62,11 +62,14 @@ fn main() {
     let rounds = number("--rounds", if bench { 3 } else { 0 });
     let threads = Threads::new(number("--threads", 1)).unwrap();
     let wanted = |name: &str| {
-        let mut names = arguments.iter().filter(|a| !a.starts_with("--") && a.parse::<u32>().is_err()).peekable();
+        let mut names =
+            arguments.iter().filter(|a| !a.starts_with("--") && a.parse::<u32>().is_err()).peekable();
         names.peek().is_none() || names.any(|wanted| name.contains(wanted.as_str()))
     };
     let mut cases: Vec<Case> = CONVOLUTIONS.iter().flat_map(|c| convolution(c, &threads)).collect();
-    cases.extend(PRODUCTS.iter().map(|(name, batch, shape, transposed)| product(name, *batch, *shape, *transposed)));
+    cases.extend(
+        PRODUCTS.iter().map(|(name, batch, shape, transposed)| product(name, *batch, *shape, *transposed)),
+    );
     cases.retain(|case| wanted(&case.name));
     let mut ours = vec![f64::INFINITY; cases.len()];
     let mut peers = BTreeMap::new();
@@ -182,13 +185,18 @@ fn peer(threads: &Threads, cases: &[Case], peers: &mut BTreeMap<String, f64>) {
         lines.push(format!("{};convolution;{fields},{}", case.0, shapes.groups));
     }
     for (name, batch, [rows, depth, columns], [a, b]) in PRODUCTS {
-        lines.push(format!("{name};product;{batch},{rows},{depth},{columns},{},{}", u8::from(a), u8::from(b)));
+        lines.push(format!(
+            "{name};product;{batch},{rows},{depth},{columns},{},{}",
+            u8::from(a),
+            u8::from(b)
+        ));
     }
     lines.retain(|line| {
         let name = line.split(';').next().unwrap_or_default();
         cases.iter().any(|case| case.name.starts_with(name))
     });
-    let output = Command::new(python).arg(script).arg(threads.count().to_string()).args(lines).output().unwrap();
+    let output =
+        Command::new(python).arg(script).arg(threads.count().to_string()).args(lines).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     for line in String::from_utf8_lossy(&output.stdout).lines() {
         let (name, time) = line.rsplit_once(';').unwrap();

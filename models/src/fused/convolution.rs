@@ -75,9 +75,7 @@ impl Convolution {
 
     /// Spatial extent of the output.
     pub fn output(&self) -> Vec<usize> {
-        (0..self.kernel.len())
-            .map(|i| (self.padded(i) - self.reach(i)) / self.stride[i] + 1)
-            .collect()
+        (0..self.kernel.len()).map(|i| (self.padded(i) - self.reach(i)) / self.stride[i] + 1).collect()
     }
 
     /// Input positions along an axis, padding included.
@@ -135,7 +133,8 @@ impl Convolution {
     }
 
     pub(super) fn attributes(&self) -> Vec<pb::AttributeProto> {
-        let list = |name: &str, values: &[usize]| proto::ints(name, values.iter().map(|&v| v as i64).collect());
+        let list =
+            |name: &str, values: &[usize]| proto::ints(name, values.iter().map(|&v| v as i64).collect());
         vec![
             proto::ints("channels", vec![self.channels as i64, self.out as i64]),
             proto::int("batch", self.batch as i64),

@@ -53,7 +53,10 @@ pub fn inline_where(model: &mut pb::ModelProto, chosen: impl Fn(&Call) -> bool) 
         } else if chosen(&Call::of_node(&node)?) {
             let function = functions.get(node.op_type.as_str());
             let function = function.with_context(|| format!("no function {}", node.op_type))?;
-            ensure!(nodes.len() + function.node.len() <= MAX_NODES, "more than {MAX_NODES} nodes once inlined");
+            ensure!(
+                nodes.len() + function.node.len() <= MAX_NODES,
+                "more than {MAX_NODES} nodes once inlined"
+            );
             inline(&node, function, at, &mut nodes);
         } else {
             calls_left = true;
@@ -96,12 +99,7 @@ impl Expansion for Call {
         Ok(self.outputs().len())
     }
 
-    fn wire(
-        &self,
-        prefix: &str,
-        model: &mut TypedModel,
-        inputs: &[OutletId],
-    ) -> TractResult<TVec<OutletId>> {
+    fn wire(&self, prefix: &str, model: &mut TypedModel, inputs: &[OutletId]) -> TractResult<TVec<OutletId>> {
         model.wire_node(prefix, self.clone(), inputs)
     }
 

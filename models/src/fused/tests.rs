@@ -70,12 +70,8 @@ fn calls() -> Vec<Call> {
 
 fn written(call: &Call) -> pb::ModelProto {
     let mut graph = Graph::new(TypedModel::default());
-    let inputs: Vec<OutletId> = call
-        .inputs()
-        .iter()
-        .enumerate()
-        .map(|(i, s)| graph.source(&format!("in{i}"), s).unwrap())
-        .collect();
+    let inputs: Vec<OutletId> =
+        call.inputs().iter().enumerate().map(|(i, s)| graph.source(&format!("in{i}"), s).unwrap()).collect();
     let outputs = graph.call(call.clone(), &inputs).unwrap();
     // Called twice: one function serves both.
     let again = graph.call(call.clone(), &inputs).unwrap();
@@ -148,9 +144,13 @@ fn hostile_attributes_are_refused() {
                 spoil(&mut graph.node[0].attribute[at]);
                 // An error or the very call: never a panic, never another shape.
                 if let Ok(typed) = read(&model).and_then(|m| m.into_typed()) {
-                    assert!(typed.nodes().iter().filter_map(|n| n.op_as::<Call>()).all(|c| {
-                        c.inputs() == call.inputs() && c.outputs() == call.outputs()
-                    }));
+                    assert!(
+                        typed
+                            .nodes()
+                            .iter()
+                            .filter_map(|n| n.op_as::<Call>())
+                            .all(|c| { c.inputs() == call.inputs() && c.outputs() == call.outputs() })
+                    );
                 }
             }
         }

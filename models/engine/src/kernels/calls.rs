@@ -14,7 +14,9 @@ use super::convolution::geometry;
 /// Whether there is a kernel for `call`.
 pub(crate) fn has_kernel(call: &Call) -> bool {
     match call {
-        Call::ConvolutionInputGradient(_) | Call::ConvolutionWeightGradient(_) | Call::ClipGradient(_) => true,
+        Call::ConvolutionInputGradient(_) | Call::ConvolutionWeightGradient(_) | Call::ClipGradient(_) => {
+            true
+        }
         Call::BatchNorm(n) | Call::BatchNormGradient(n) => n.axis + 1 == n.shape.len(),
     }
 }
@@ -100,10 +102,5 @@ fn weight_gradient(
 }
 
 fn shape(n: &BatchNorm) -> norm::BatchNorm {
-    norm::BatchNorm {
-        rows: n.count(),
-        channels: n.channels(),
-        epsilon: n.epsilon,
-        bounds: n.clip.bounds(),
-    }
+    norm::BatchNorm { rows: n.count(), channels: n.channels(), epsilon: n.epsilon, bounds: n.clip.bounds() }
 }

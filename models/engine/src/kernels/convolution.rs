@@ -70,7 +70,13 @@ pub(super) fn of(model: &TypedModel, id: usize, conv: &Conv) -> TractResult<Opti
 
 impl Forward {
     /// A product of rows `[rows, depth]` and weights `[columns, depth]`.
-    pub(super) fn of_rows(rows: usize, depth: usize, columns: usize, clip: Option<(f32, f32)>, shape: Vec<usize>) -> Self {
+    pub(super) fn of_rows(
+        rows: usize,
+        depth: usize,
+        columns: usize,
+        clip: Option<(f32, f32)>,
+        shape: Vec<usize>,
+    ) -> Self {
         let geometry = Geometry::new(1, [1, rows], depth, columns, [1, 1]);
         Self { geometry, depthwise: false, clip, shape }
     }
@@ -85,7 +91,9 @@ impl Forward {
         outputs: &mut [&mut [f32]],
         threads: &Threads,
     ) -> TractResult<()> {
-        let ([x, kernel, bias @ ..], [y]) = (inputs, outputs) else { bail!("a convolution of too few operands") };
+        let ([x, kernel, bias @ ..], [y]) = (inputs, outputs) else {
+            bail!("a convolution of too few operands")
+        };
         let bias = bias.first().copied();
         if self.depthwise {
             let bounds = self.clip.unwrap_or((f32::NEG_INFINITY, f32::INFINITY));

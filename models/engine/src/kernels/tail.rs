@@ -1,7 +1,6 @@
 //! What follows a convolution or product and can be done as its values are written: a bias, then a clip.
 
 use tract_onnx::prelude::*;
-use tract_onnx::tract_core::internal::*;
 use tract_onnx::tract_core::ops::binary::TypedBinOp;
 
 /// The operators after a value that a kernel takes over.
@@ -27,7 +26,9 @@ impl Tail {
             let (low, high) = tail.clip.unwrap_or((f32::NEG_INFINITY, f32::INFINITY));
             let bound = scalar(model, other)?;
             match (op.as_str(), bound) {
-                ("Add", _) if tail.bias.is_none() && tail.clip.is_none() && is_row(model, other, channels)? => {
+                ("Add", _)
+                    if tail.bias.is_none() && tail.clip.is_none() && is_row(model, other, channels)? =>
+                {
                     tail.bias = Some(other);
                 }
                 // A maximum after a minimum would be another function.
@@ -47,7 +48,9 @@ impl Tail {
             return Ok(None);
         }
         let node = model.node(reader.node);
-        let (Some(op), [a, b]) = (node.op_as::<TypedBinOp>(), node.inputs.as_slice()) else { return Ok(None) };
+        let (Some(op), [a, b]) = (node.op_as::<TypedBinOp>(), node.inputs.as_slice()) else {
+            return Ok(None);
+        };
         let other = if *a == self.end { *b } else { *a };
         let same = model.outlet_fact(OutletId::new(node.id, 0))?.shape == model.outlet_fact(self.end)?.shape;
         Ok((same && a != b).then(|| (op.0.name().to_string(), other)))
@@ -57,7 +60,8 @@ impl Tail {
 /// The number that a constant holds in every place.
 fn scalar(model: &TypedModel, o: OutletId) -> TractResult<Option<f32>> {
     let fact = model.outlet_fact(o)?;
-    let Some(value) = fact.konst.as_ref().filter(|k| k.len() == 1 && k.datum_type() == f32::datum_type()) else {
+    let Some(value) = fact.konst.as_ref().filter(|k| k.len() == 1 && k.datum_type() == f32::datum_type())
+    else {
         return Ok(None);
     };
     Ok(Some(value.cast_to_scalar::<f32>()?))
@@ -68,7 +72,5 @@ fn is_row(model: &TypedModel, o: OutletId, channels: usize) -> TractResult<bool>
     let fact = model.outlet_fact(o)?;
     let shape = fact.shape.as_concrete();
     Ok(fact.datum_type == f32::datum_type()
-        && shape.is_some_and(|s| {
-            s.last() == Some(&channels) && s.iter().product::<usize>() == channels
-        }))
+        && shape.is_some_and(|s| s.last() == Some(&channels) && s.iter().product::<usize>() == channels))
 }

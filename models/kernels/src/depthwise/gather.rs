@@ -1,9 +1,9 @@
 //! Every position of a result sums, over the taps that reach it, a position of the source times a weight.
 
 use super::Axis;
+use crate::Threads;
 use crate::elementwise::clamp;
 use crate::simd::{Instructions, Task};
-use crate::Threads;
 use crate::threads::run_length;
 
 /// For every position of the result along one axis: which taps reach it, and from where.
@@ -127,7 +127,17 @@ pub(super) fn run(
     let parts: Vec<(usize, &mut [f32])> = result.chunks_mut(length * row).enumerate().collect();
     threads.for_each(parts, |(part, result)| {
         let first = part * length;
-        threads.level().run(Part { channels, rows, columns: &columns, source, weights, bias, bounds, first, result });
+        threads.level().run(Part {
+            channels,
+            rows,
+            columns: &columns,
+            source,
+            weights,
+            bias,
+            bounds,
+            first,
+            result,
+        });
     });
 }
 
@@ -167,7 +177,8 @@ impl Task for Part<'_> {
         let sample = self.rows.source * row_of_source;
         let mut taps = Vec::with_capacity(self.rows.kernel);
         for (at, result) in self.result.chunks_mut(self.columns.positions() * channels).enumerate() {
-            let (n, row) = ((self.first + at) / self.rows.positions(), (self.first + at) % self.rows.positions());
+            let (n, row) =
+                ((self.first + at) / self.rows.positions(), (self.first + at) % self.rows.positions());
             taps.clear();
             taps.extend(self.rows.at(row).iter().map(|tap| {
                 let source = n * sample + tap.source * row_of_source;

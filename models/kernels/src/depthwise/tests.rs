@@ -102,7 +102,8 @@ fn all_three_agree_with_direct_sums() {
         });
         let y: Vec<f64> = y.into_iter().map(|v| v.clamp(f64::from(bounds.0), f64::from(bounds.1))).collect();
         let taps = size(&g.kernel);
-        for found in everywhere(y.len(), |t, y| forward(t, &g, &x, &kernel, Some(&bias), bounds, y).unwrap()) {
+        for found in everywhere(y.len(), |t, y| forward(t, &g, &x, &kernel, Some(&bias), bounds, y).unwrap())
+        {
             close(&found, &y, taps, &format!("{g:?} y"));
         }
         for found in everywhere(dx.len(), |t, dx| input_gradient(t, &g, &kernel, &dy, dx).unwrap()) {

@@ -3,9 +3,9 @@
 
 use super::gather::lanes;
 use super::{Axis, axes};
+use crate::Threads;
 use crate::convolution::Geometry;
 use crate::simd::{Instructions, Task};
-use crate::Threads;
 
 /// Sums are cut into at most this many, by samples, whatever the number of threads.
 const PARTS: usize = 16;

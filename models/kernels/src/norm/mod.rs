@@ -77,12 +77,8 @@ pub fn forward(
 ) -> Result<(), KernelError> {
     let Statistics { mean, variance } = statistics;
     let Parameters { scale, shift } = parameters;
-    let rows = [
-        ("scale", scale.len()),
-        ("shift", shift.len()),
-        ("mean", mean.len()),
-        ("variance", variance.len()),
-    ];
+    let rows =
+        [("scale", scale.len()), ("shift", shift.len()), ("mean", mean.len()), ("variance", variance.len())];
     norm.check("batch norm", &[("x", x.len()), ("y", y.len())], &rows)?;
     sums::moments(threads, norm, x, mean, variance);
     let slope = slopes(norm, scale, variance);

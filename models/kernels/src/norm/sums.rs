@@ -72,8 +72,7 @@ pub(super) fn moments(
         let (count, so_far, total) = joined[channel];
         let apart = mean - so_far;
         let all = count + n;
-        joined[channel] =
-            (all, so_far + apart * n / all, total + spread + apart * apart * count * n / all);
+        joined[channel] = (all, so_far + apart * n / all, total + spread + apart * apart * count * n / all);
     });
     for (channel, (count, centre, spread)) in joined.into_iter().enumerate() {
         mean[channel] = centre as f32;
@@ -189,7 +188,8 @@ impl Task for Products<'_> {
         for (x, dy) in self.x[done..].chunks(wide).zip(self.dy[done..].chunks(wide)) {
             let rows = mean.iter().zip(slope).zip(shift);
             let sums = totals.iter_mut().zip(products.iter_mut());
-            for (((total, product), ((mean, slope), shift)), (x, dy)) in sums.zip(rows).zip(x.iter().zip(dy)) {
+            for (((total, product), ((mean, slope), shift)), (x, dy)) in sums.zip(rows).zip(x.iter().zip(dy))
+            {
                 let x = x - mean;
                 let g = passed::<I>(x, *slope, *shift, bounds, *dy);
                 *total += g;
