@@ -4,13 +4,16 @@
 //!
 //! Prints, for each shape and direction, the least milliseconds of many runs and the rate. Where
 //! `SEDGE_PYTHON` names a Python with PyTorch, `tests/benches/peers/kernels.py` times the same
-//! shapes, channels last, in turn with ours, so that both see the same neighbours on the machine.
+//! shapes, channels last, in turn with ours, so that both see the same neighbours on the machine. On
+//! one thread both count the thread's own time, which leaves out what others took.
 #![allow(clippy::print_stdout, clippy::unwrap_used, reason = "a program of its own, read by its user")]
 
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
+
+use rustix::time::{ClockId, clock_gettime};
 
 use sedge_kernels::convolution::{
     Direction, Geometry, PackedKernel, forward, input_gradient, weight_gradient,
@@ -75,7 +78,7 @@ fn main() {
     let mut peers = BTreeMap::new();
     for _ in 0..rounds.max(1) {
         for (case, ours) in cases.iter_mut().zip(&mut ours) {
-            *ours = ours.min(least(|| (case.work)(&threads), rounds == 0));
+            *ours = ours.min(least(&threads, || (case.work)(&threads), rounds == 0));
         }
         if rounds > 0 {
             peer(&threads, &cases, &mut peers);
@@ -93,13 +96,15 @@ fn main() {
 }
 
 /// Least milliseconds of a call, over a fifth of a second.
-fn least(mut work: impl FnMut(), once: bool) -> f64 {
+fn least(threads: &Threads, mut work: impl FnMut(), once: bool) -> f64 {
+    let clock = if threads.count() == 1 { ClockId::ThreadCPUTime } else { ClockId::Monotonic };
     let begin = Instant::now();
     let mut least = Duration::MAX;
     loop {
-        let start = Instant::now();
+        let start = clock_gettime(clock);
         work();
-        least = least.min(start.elapsed());
+        let time = clock_gettime(clock) - start;
+        least = least.min(time.try_into().unwrap());
         if once || begin.elapsed() > Duration::from_millis(200) {
             return least.as_secs_f64() * 1e3;
         }

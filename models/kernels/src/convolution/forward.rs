@@ -3,6 +3,7 @@
 use super::kernel::{Direction, PackedKernel, forward_axes};
 use super::patches::Patches;
 use crate::error::check_length;
+use crate::product::left::in_place;
 use crate::product::multiply::{Lines, multiply};
 use crate::product::tile::Finish;
 use crate::threads::run_length;
@@ -45,6 +46,7 @@ pub fn forward(
                 channels: geometry.channels_in,
                 offset: part.group * width,
                 width,
+                in_place: geometry.taps() > 1 || in_place(part.layout.columns),
             };
             let offset = part.group * geometry.group_out();
             let bias = bias.and_then(|bias| bias.get(offset..));

@@ -3,6 +3,7 @@
 use super::kernel::{Direction, PackedKernel};
 use super::patches::Patches;
 use crate::error::check_length;
+use crate::product::left::in_place;
 use crate::product::multiply::{Lines, multiply};
 use crate::product::tile::Finish;
 use crate::threads::run_length;
@@ -42,6 +43,7 @@ pub fn input_gradient(
                 channels: geometry.channels_out,
                 offset: part.group * group,
                 width: group,
+                in_place: part.layout.depth > group || in_place(part.layout.columns),
             };
             let rows = index * run * patches.rows()..(index * run + dx.len() / image) * patches.rows();
             let offset = part.group * geometry.group_in();

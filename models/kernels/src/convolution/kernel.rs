@@ -60,7 +60,13 @@ impl PackedKernel {
                     (vertical.axis.taps * horizontal.axis.taps, group_out, group_in)
                 }
             };
-            let layout = Layout { level, depth: taps * depth, columns };
+            // Taps side by side in the source are one run, if no other group lies between them.
+            let (across, step) = match &phases {
+                None => (geometry.kernel[1], geometry.dilation[1]),
+                Some([_, horizontal]) => (horizontal.axis.taps, horizontal.axis.tap_step),
+            };
+            let run = if geometry.groups == 1 && step == 1 { across * depth } else { depth };
+            let layout = Layout::with_runs(level, taps * depth, columns, run);
             Part { group, layout, panels: vec![0.0; layout.length()], phases }
         };
         let phases = match direction {

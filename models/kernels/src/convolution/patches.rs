@@ -1,8 +1,10 @@
 //! The patches that a convolution or its input gradient sees, gathered row by row.
 
+use std::ops::Range;
+
 use super::geometry::Geometry;
-use crate::product::left::{Left, copy_run};
-use crate::product::tile::Line;
+use crate::product::left::{Left, block_of, copy_run};
+use crate::product::tile::{Block, Line, ZEROS};
 
 /// One axis of a gather: row `i` reads, for tap `t`, the source at `origin + i * row_step + t *
 /// tap_step`, or zero where that lies outside of `0..length`.
@@ -13,7 +15,7 @@ pub(super) struct Axis {
     pub(super) length: usize,
     origin: isize,
     row_step: usize,
-    tap_step: usize,
+    pub(super) tap_step: usize,
 }
 
 impl Axis {
@@ -89,6 +91,34 @@ fn greatest_common_divisor(a: usize, b: usize) -> usize {
     if b == 0 { a } else { greatest_common_divisor(b, a % b) }
 }
 
+/// An image, and a row and a column of it.
+type Place = [usize; 3];
+
+/// Places, one after the other.
+#[derive(Debug, Clone)]
+pub(super) struct Places {
+    next: Place,
+    height: usize,
+    width: usize,
+}
+
+impl Places {
+    #[inline(always)]
+    pub(super) fn next(&mut self) -> Place {
+        let place = self.next;
+        self.next[2] += 1;
+        if self.next[2] == self.width {
+            self.next[2] = 0;
+            self.next[1] += 1;
+            if self.next[1] == self.height {
+                self.next[1] = 0;
+                self.next[0] += 1;
+            }
+        }
+        place
+    }
+}
+
 /// Patches as the rows of a matrix: `[image, row, column]` by `[tap, tap, channel]`.
 pub(super) struct Patches<'a> {
     /// `[image, height, width, channels]`.
@@ -100,6 +130,8 @@ pub(super) struct Patches<'a> {
     pub(super) offset: usize,
     /// Channels of the group.
     pub(super) width: usize,
+    /// Read them where they lie, where they lie side by side.
+    pub(super) in_place: bool,
 }
 
 impl Patches<'_> {
@@ -108,28 +140,42 @@ impl Patches<'_> {
         self.axes[0].rows * self.axes[1].rows
     }
 
-    /// Calls `each` with the places (image, row, column) of `count` rows from `row` on.
+    /// The places of rows from `row` on.
     #[inline(always)]
-    pub(super) fn places(&self, row: usize, count: usize, mut each: impl FnMut(usize, [usize; 3])) {
+    pub(super) fn places(&self, row: usize) -> Places {
         let [height, width] = [self.axes[0].rows.max(1), self.axes[1].rows.max(1)];
-        let mut place = [row / width / height, row / width % height, row % width];
-        for index in 0..count {
-            each(index, place);
-            place[2] += 1;
-            if place[2] == width {
-                place[2] = 0;
-                place[1] += 1;
-            }
-            if place[1] == height {
-                place[1] = 0;
-                place[0] += 1;
-            }
+        Places { next: [row / width / height, row / width % height, row % width], height, width }
+    }
+
+    /// Columns `first..first + depth` of the row at `place` where they lie, if they lie side by side.
+    #[inline(always)]
+    fn direct(&self, place: Place, first: usize, depth: usize) -> Option<&[f32]> {
+        let [image, row, column] = place;
+        let [vertical, horizontal] = &self.axes;
+        let run = horizontal.taps * self.width;
+        let (tap, from) = if first == 0 { (0, 0) } else { (first / run, first % run) };
+        if !self.in_place || from + depth > run {
+            return None;
         }
+        let Some(height) = vertical.at(row, tap) else { return ZEROS.get(..depth) };
+        let (begin, from) = if self.width == self.channels && horizontal.run(column).is_some() {
+            (horizontal.run(column)?, from)
+        } else if from % self.width + depth <= self.width {
+            match horizontal.at(column, from / self.width) {
+                Some(begin) => (begin, from % self.width),
+                None => return ZEROS.get(..depth),
+            }
+        } else {
+            return None;
+        };
+        let start = ((image * vertical.length + height) * horizontal.length + begin) * self.channels;
+        let start = start + self.offset + from;
+        self.source.get(start..start + depth)
     }
 
     /// Writes columns `first..first + depth` of the row at `place` to the front of `line`.
     #[inline(always)]
-    pub(super) fn write(&self, place: [usize; 3], first: usize, depth: usize, line: &mut [f32]) {
+    pub(super) fn write(&self, place: Place, first: usize, depth: usize, line: &mut [f32]) {
         let [image, row, column] = place;
         let [vertical, horizontal] = &self.axes;
         let run = horizontal.taps * self.width;
@@ -179,8 +225,21 @@ impl Patches<'_> {
 }
 
 impl Left for Patches<'_> {
-    fn fill(&self, row: usize, first: usize, depth: usize, lines: &mut [Line]) {
-        self.places(row, lines.len(), |index, place| self.write(place, first, depth, &mut lines[index]));
+    fn block<'a>(
+        &'a self,
+        rows: Range<usize>,
+        first: usize,
+        depth: usize,
+        lines: &'a mut [Line],
+    ) -> Block<'a> {
+        let mut places = self.places(rows.start);
+        block_of(rows, lines, |_, line| {
+            let place = places.next();
+            self.direct(place, first, depth).unwrap_or_else(|| {
+                self.write(place, first, depth, line);
+                line
+            })
+        })
     }
 }
 

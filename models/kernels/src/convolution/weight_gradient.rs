@@ -9,7 +9,7 @@ use crate::error::check_length;
 use crate::product::left::Columns;
 use crate::product::multiply::{Lines, multiply};
 use crate::product::right::Layout;
-use crate::product::tile::{DEPTH, Finish};
+use crate::product::tile::{COLUMN_DEPTH, Finish};
 use crate::{KernelError, Threads};
 
 /// Most columns of patches that are packed at a time, so that they stay in the second-level cache.
@@ -88,7 +88,7 @@ impl<'a> Plan<'a> {
         let positions = batch * height * width;
         let columns = geometry.group_in() * geometry.taps();
         let chunks = (positions / CHUNK_POSITIONS).min(MAX_SUMS / (columns * outputs)).clamp(1, MAX_CHUNKS);
-        let chunk = positions.div_ceil(chunks).next_multiple_of(DEPTH);
+        let chunk = positions.div_ceil(chunks).next_multiple_of(COLUMN_DEPTH);
         // Only the pieces may depend on the threads: no sum crosses from one to another.
         let pieces = threads.div_ceil(chunks * geometry.groups).max(columns.div_ceil(MAX_COLUMNS));
         let piece = columns.div_ceil(pieces).next_multiple_of(32);
@@ -170,19 +170,21 @@ impl Part {
             channels: geometry.channels_in,
             offset: self.group * width,
             width,
+            in_place: false,
         };
         let (sums, bias) = sums.split_at_mut(outputs * columns);
-        let block = Layout { level: threads.level(), depth: DEPTH, columns };
+        let block = Layout::for_columns(threads.level(), COLUMN_DEPTH, columns);
         let mut panels = vec![0.0; block.length()];
         let mut row = vec![0.0; columns + 8];
         let mut lines = Lines::new(&block);
-        for position in self.chunk.clone().step_by(DEPTH) {
-            let depth = DEPTH.min(self.chunk.end - position);
-            let layout = Layout { depth, ..block };
-            patches.places(position, depth, |k, place| {
-                patches.write(place, self.piece.start, columns, &mut row);
+        for position in self.chunk.clone().step_by(COLUMN_DEPTH) {
+            let depth = COLUMN_DEPTH.min(self.chunk.end - position);
+            let layout = block.one_block(depth);
+            let mut places = patches.places(position);
+            for k in 0..depth {
+                patches.write(places.next(), self.piece.start, columns, &mut row);
                 layout.pack_row(&mut panels, k, &row);
-            });
+            }
             let stride = geometry.channels_out;
             let values = &dy[position * stride + self.group * outputs..];
             if !bias.is_empty() {

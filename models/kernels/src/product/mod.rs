@@ -11,7 +11,7 @@ pub(crate) mod tile;
 use crate::error::{check_length, limit};
 use crate::threads::run_length;
 use crate::{KernelError, Threads};
-use left::{Columns, Left, Rows};
+use left::{Columns, Left, Rows, in_place};
 use multiply::{Lines, multiply};
 use right::Layout;
 use tile::Finish;
@@ -58,7 +58,11 @@ impl Product {
         if out.is_empty() {
             return Ok(());
         }
-        let layout = Layout { level: threads.level(), depth, columns };
+        let layout = if self.transpose_a {
+            Layout::for_columns(threads.level(), depth, columns)
+        } else {
+            Layout::new(threads.level(), depth, columns)
+        };
         if batch == 1 {
             let mut panels = vec![0.0; layout.length()];
             self.pack(&layout, b, &mut panels);
@@ -106,7 +110,14 @@ impl Product {
         if self.transpose_a {
             self.rows_of(&Columns { values: a, stride: self.rows }, layout, first, panels, out, lines);
         } else {
-            self.rows_of(&Rows { values: a, stride: self.depth }, layout, first, panels, out, lines);
+            self.rows_of(
+                &Rows { values: a, stride: self.depth, in_place: in_place(self.columns) },
+                layout,
+                first,
+                panels,
+                out,
+                lines,
+            );
         }
     }
 

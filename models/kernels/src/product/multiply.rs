@@ -36,11 +36,11 @@ pub(crate) fn multiply(
         places.clear();
         places.extend((row..row + count).map(&place));
         for (block, (first, depth)) in layout.blocks().enumerate() {
-            left.fill(row, first, depth, &mut lines[..count]);
-            let start = first * padded(layout.columns);
+            let block_of_left = left.block(row..row + count, first, depth, lines);
+            let start = first * padded(layout.level, layout.columns);
             layout.level.run(BlockProduct {
                 level: layout.level,
-                lines,
+                left: &block_of_left,
                 depth,
                 panels: panels.get(start..).unwrap_or_default(),
                 columns: layout.columns,

@@ -1,11 +1,15 @@
 //! Right operands: panels, packed in the order in which the tile reads them.
 
-use super::tile::{DEPTH, padded, panel_width};
+use super::left::copy;
+use super::tile::{COLUMN_DEPTH, DEPTH, padded, panel_width};
 use crate::simd::Level;
+
+/// Shortest run that is read where it lies.
+const MIN_RUN: usize = 64;
 
 /// How a right operand of `depth` rows and `columns` columns is cut into blocks and panels.
 ///
-/// The depth is cut into the fewest near-equal blocks that fit a line. A block's panels lie side by
+/// The depth is cut into blocks. A block's panels lie side by
 /// side, each of them row by row, so that the panel at column `c` begins `c` times the block's depth
 /// after the block.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -13,20 +17,43 @@ pub(crate) struct Layout {
     pub(crate) level: Level,
     pub(crate) depth: usize,
     pub(crate) columns: usize,
+    /// Depth of every block but the last.
+    block: usize,
 }
 
 impl Layout {
+    /// The fewest near-equal blocks that fit a line.
+    pub(crate) fn new(level: Level, depth: usize, columns: usize) -> Self {
+        Self { level, depth, columns, block: near_equal(depth, DEPTH) }
+    }
+
+    /// For a left operand stored column by column.
+    pub(crate) fn for_columns(level: Level, depth: usize, columns: usize) -> Self {
+        Self { level, depth, columns, block: near_equal(depth, COLUMN_DEPTH) }
+    }
+
+    /// For a left operand of which `run` columns lie side by side and the next do not: blocks that
+    /// end where runs do, unless runs are so short that more, shallower blocks cost more than copies.
+    pub(crate) fn with_runs(level: Level, depth: usize, columns: usize, run: usize) -> Self {
+        let block = if run >= MIN_RUN { near_equal(run, DEPTH) } else { near_equal(depth, DEPTH) };
+        Self { level, depth, columns, block }
+    }
+
+    /// The same but for the depth, which is one block.
+    pub(crate) fn one_block(self, depth: usize) -> Self {
+        Self { depth, block: depth, ..self }
+    }
+
     /// Floats of the packed operand.
     pub(crate) fn length(&self) -> usize {
-        self.depth * padded(self.columns)
+        self.depth * padded(self.level, self.columns)
     }
 
     /// First row and depth of each block; one empty block where the depth is none.
     pub(crate) fn blocks(&self) -> impl Iterator<Item = (usize, usize)> + use<> {
-        let depth = self.depth;
-        let count = depth.div_ceil(DEPTH).max(1);
-        let block = depth.div_ceil(count);
-        (0..count).map(move |index| (index * block, block.min(depth - (index * block).min(depth))))
+        let (depth, block) = (self.depth, self.block);
+        let count = depth.div_ceil(block.max(1)).max(1);
+        (0..count).map(move |index| (index * block, block.min(depth - index * block)))
     }
 
     /// First column and width of each panel.
@@ -52,7 +79,7 @@ impl Layout {
     ) {
         for (begin, depth) in self.blocks() {
             for (column, width) in self.panels() {
-                let start = begin * padded(self.columns) + column * depth;
+                let start = begin * padded(self.level, self.columns) + column * depth;
                 let panel = panels.get_mut(start..start + depth * width).unwrap_or_default();
                 for (k, into) in panel.chunks_exact_mut(width).enumerate() {
                     let from = from.get(first(begin + k) + column * stride..).unwrap_or_default();
@@ -69,7 +96,7 @@ impl Layout {
     pub(crate) fn pack_rows(&self, panels: &mut [f32], from: &[f32], stride: usize) {
         for (first, depth) in self.blocks() {
             for (column, width) in self.panels() {
-                let start = first * padded(self.columns) + column * depth;
+                let start = first * padded(self.level, self.columns) + column * depth;
                 let panel = panels.get_mut(start..start + depth * width).unwrap_or_default();
                 let used = width.min(self.columns - column);
                 for (k, into) in panel.chunks_exact_mut(width).enumerate() {
@@ -85,7 +112,7 @@ impl Layout {
     pub(crate) fn pack_columns(&self, panels: &mut [f32], from: &[f32], stride: usize) {
         for (first, depth) in self.blocks() {
             for (column, width) in self.panels() {
-                let start = first * padded(self.columns) + column * depth;
+                let start = first * padded(self.level, self.columns) + column * depth;
                 let panel = panels.get_mut(start..start + depth * width).unwrap_or_default();
                 for c in 0..width {
                     let row = (column + c) * stride + first;
@@ -115,9 +142,11 @@ impl Layout {
 #[inline(always)]
 fn put(into: &mut [f32], from: &[f32]) {
     match (into.len(), from.len()) {
-        (32, 32) => copy::<32>(into, from),
-        (16, 16) => copy::<16>(into, from),
-        (8, 8) => copy::<8>(into, from),
+        (48, 48) => copy::<48>(from, into),
+        (32, 32) => copy::<32>(from, into),
+        (24, 24) => copy::<24>(from, into),
+        (16, 16) => copy::<16>(from, into),
+        (8, 8) => copy::<8>(from, into),
         _ => {
             for (index, place) in into.iter_mut().enumerate() {
                 *place = from.get(index).copied().unwrap_or(0.0);
@@ -126,9 +155,7 @@ fn put(into: &mut [f32], from: &[f32]) {
     }
 }
 
-#[inline(always)]
-fn copy<const WIDTH: usize>(into: &mut [f32], from: &[f32]) {
-    if let (Ok(into), Ok(from)) = (<&mut [f32; WIDTH]>::try_from(into), <&[f32; WIDTH]>::try_from(from)) {
-        *into = *from;
-    }
+/// The depth of the fewest near-equal blocks of at most `most`.
+fn near_equal(depth: usize, most: usize) -> usize {
+    depth.div_ceil(depth.div_ceil(most).max(1))
 }

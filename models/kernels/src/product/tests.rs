@@ -66,6 +66,7 @@ fn several_blocks_deep_match_the_definition() {
     let mut rng = ChaCha8Rng::seed_from_u64(2);
     for (transpose_a, transpose_b) in [(false, false), (true, false), (false, true), (true, true)] {
         check(&Product { transpose_a, transpose_b, ..Product::new(50, 700, 41) }, &mut rng);
+        check(&Product { transpose_a, transpose_b, ..Product::new(195, 300, 9) }, &mut rng);
     }
 }
 
