@@ -46,18 +46,24 @@ pub(super) fn geometry(c: &Convolution) -> Geometry {
 pub(super) fn of(model: &TypedModel, id: usize, conv: &Conv) -> TractResult<Option<Found>> {
     let [x, kernel, bias] = *model.node(id).inputs.as_slice() else { return Ok(None) };
     let floats = |o: OutletId| model.outlet_fact(o).map(|f| f.datum_type == f32::datum_type());
-    if conv.pool_spec.data_format != DataFormat::NHWC || !floats(x)? || !floats(kernel)? {
+    let format = conv.pool_spec.data_format;
+    if !format.has_n() || !floats(x)? || !floats(kernel)? {
         return Ok(None);
     }
     let Some(input) = model.outlet_fact(x)?.shape.as_concrete() else { return Ok(None) };
-    let Some(covered) = Convolution::of(conv, input) else { return Ok(None) };
+    let (mut input, last) = (input.to_vec(), input.len() - 1);
+    let channels = if format == DataFormat::NCHW { 1 } else { last };
+    input[1..].rotate_left(if channels == last { 0 } else { 1 });
+    let Some(covered) = Convolution::of(conv, &input) else { return Ok(None) };
     let fact = model.outlet_fact(bias)?;
     let bias = match fact.shape.as_concrete() {
         Some([channels]) if *channels == covered.out => Some(bias),
         Some([]) if fact.konst.as_ref().is_some_and(|k| k.is_all_zero().unwrap_or(false)) => None,
         _ => return Ok(None),
     };
-    let tail = Tail::of(model, OutletId::new(id, 0), covered.out, bias)?;
+    // A row of channels is one on the last axis.
+    let rows = (channels == last).then_some(covered.out);
+    let tail = Tail::of(model, OutletId::new(id, 0), rows, bias)?;
     let work = Work::Convolution(Forward {
         geometry: geometry(&covered),
         depthwise: covered.is_depthwise(),
@@ -65,7 +71,7 @@ pub(super) fn of(model: &TypedModel, id: usize, conv: &Conv) -> TractResult<Opti
         shape: covered.output_shape(),
     });
     let inputs = [x, kernel].into_iter().chain(tail.bias).collect();
-    Ok(Some(Found { work, inputs, end: tail.end }))
+    Ok(Some(Found { work, inputs, end: tail.end, channels }))
 }
 
 impl Forward {

@@ -27,11 +27,17 @@ pub(crate) fn bind(model: &mut TypedModel, threads: &Arc<Threads>) -> TractResul
         if let Some(call) = model.node(id).op_as() {
             let work = Work::Call(calls::of(call, &model.node(id).name)?);
             model.node_mut(id).op = Box::new(Kernel { work, threads: threads.clone() });
-        } else if let Some(conv) = model.node(id).op_as::<Conv>().cloned() {
-            if let Some(found) = convolution::of(model, id, &conv)? {
-                replace(model, id, found, threads)?;
-            }
-        } else if let Some(einsum) = model.node(id).op_as::<EinSum>().cloned()
+        } else if let Some(conv) = model.node(id).op_as::<Conv>().cloned()
+            && let Some(found) = convolution::of(model, id, &conv)?
+        {
+            replace(model, id, found, threads)?;
+        }
+    }
+    // Axes that were moved around channels-first convolutions meet, and cancel, only now.
+    model.compact()?;
+    model.declutter()?;
+    for id in model.eval_order()? {
+        if let Some(einsum) = model.node(id).op_as::<EinSum>().cloned()
             && let Some(found) = product::of(model, id, &einsum)?
         {
             replace(model, id, found, threads)?;
@@ -46,15 +52,26 @@ struct Found {
     inputs: TVec<OutletId>,
     /// The last value of the nodes replaced.
     end: OutletId,
+    /// The axis that holds channels in the graph; for the kernel they are the last.
+    channels: usize,
 }
 
 fn replace(model: &mut TypedModel, id: usize, found: Found, threads: &Arc<Threads>) -> TractResult<()> {
     let mut patch = TypedModelPatch::default();
-    let inputs = patch.taps(model, &found.inputs)?;
+    let mut inputs = patch.taps(model, &found.inputs)?;
     let kernel = Kernel { work: found.work, threads: threads.clone() };
     let name = format!("{}.kernel", model.node(id).name);
-    let outputs = patch.wire_node(name, kernel, &inputs)?;
-    patch.shunt_outside(model, found.end, outputs[0])?;
+    let last = model.outlet_fact(found.end)?.rank().saturating_sub(1);
+    if found.channels != last {
+        let axis = AxisOp::Move(found.channels, last);
+        inputs[0] = patch.wire_node(format!("{name}.last"), axis, &inputs[..1])?[0];
+    }
+    let mut output = patch.wire_node(&name, kernel, &inputs)?[0];
+    if found.channels != last {
+        let axis = AxisOp::Move(last, found.channels);
+        output = patch.wire_node(format!("{name}.first"), axis, &[output])?[0];
+    }
+    patch.shunt_outside(model, found.end, output)?;
     patch.apply(model)
 }
 
@@ -139,7 +156,10 @@ impl EvalOp for Kernel {
     }
 }
 
-/// A tensor for a kernel to fill.
+/// A tensor for a kernel to fill. Zeroing it first would cost one more pass over every map.
+#[allow(unsafe_code, reason = "memory that is written before it is read needs no values")]
 fn unwritten(shape: &[usize]) -> TractResult<Tensor> {
-    Tensor::zero::<f32>(shape)
+    // SAFETY: every bit pattern is a float. Each kernel writes the whole of each output, or refuses its
+    // operands with an error, upon which the tensor is dropped unread.
+    unsafe { Tensor::uninitialized::<f32>(shape) }
 }

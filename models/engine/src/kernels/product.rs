@@ -51,6 +51,7 @@ pub(super) fn of(model: &TypedModel, id: usize, op: &EinSum) -> TractResult<Opti
     }
     let Some((product, swapped)) = matrix(op, &shapes) else { return Ok(None) };
     let shape = shapes.remove(2);
+    let rank = shape.len();
     // Weights stored a row an output channel, as a convolution of one tap has them: it takes bias and clip.
     let pointwise = product.batch == 1
         && !product.transpose_a
@@ -58,15 +59,17 @@ pub(super) fn of(model: &TypedModel, id: usize, op: &EinSum) -> TractResult<Opti
         && [product.rows, product.depth, product.columns].iter().all(|d| *d <= MAX_SIZE)
         && shape.last() == Some(&product.columns);
     if pointwise {
-        let tail = Tail::of(model, end, product.columns, None)?;
+        let tail = Tail::of(model, end, Some(product.columns), None)?;
         let Product { rows, depth, columns, .. } = product;
         let work = Work::Convolution(Forward::of_rows(rows, depth, columns, tail.clip, shape));
         let operands = if swapped { [b, a] } else { [a, b] };
         let inputs = operands.into_iter().chain(tail.bias).collect();
-        return Ok(Some(Found { work, inputs, end: tail.end }));
+        let channels = rank - 1;
+        return Ok(Some(Found { work, inputs, end: tail.end, channels }));
     }
     let work = Work::Product(MatrixProduct { product, swapped, shape });
-    Ok(Some(Found { work, inputs: tvec!(a, b), end }))
+    let channels = rank.saturating_sub(1);
+    Ok(Some(Found { work, inputs: tvec!(a, b), end, channels }))
 }
 
 /// The product that the sum is over operands of `shapes` (the last is the result's), and whether the second

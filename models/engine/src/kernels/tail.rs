@@ -14,11 +14,12 @@ pub(super) struct Tail {
 }
 
 impl Tail {
-    /// Follows `value`, of so many `channels` on its last axis, as long as it has one reader.
+    /// Follows `value` as long as it has one reader. Biases are looked for where its last axis holds so
+    /// many `channels`.
     pub(super) fn of(
         model: &TypedModel,
         value: OutletId,
-        channels: usize,
+        channels: Option<usize>,
         bias: Option<OutletId>,
     ) -> TractResult<Self> {
         let mut tail = Self { bias, clip: None, end: value };
@@ -68,9 +69,9 @@ fn scalar(model: &TypedModel, o: OutletId) -> TractResult<Option<f32>> {
 }
 
 /// Whether a value holds one number a channel, on its last axis.
-fn is_row(model: &TypedModel, o: OutletId, channels: usize) -> TractResult<bool> {
+fn is_row(model: &TypedModel, o: OutletId, channels: Option<usize>) -> TractResult<bool> {
     let fact = model.outlet_fact(o)?;
-    let shape = fact.shape.as_concrete();
-    Ok(fact.datum_type == f32::datum_type()
-        && shape.is_some_and(|s| s.last() == Some(&channels) && s.iter().product::<usize>() == channels))
+    let (Some(channels), Some(shape)) = (channels, fact.shape.as_concrete()) else { return Ok(false) };
+    let is_float = fact.datum_type == f32::datum_type();
+    Ok(is_float && shape.last() == Some(&channels) && shape.iter().product::<usize>() == channels)
 }
