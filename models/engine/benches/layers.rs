@@ -4,9 +4,9 @@
 
 use std::time::Instant;
 
-use sedge_kernels::depthwise::{self, Axis, Depthwise};
+use sedge_kernels::convolution::Geometry;
 use sedge_kernels::norm::{self, BatchNorm, Gradients, Parameters, Statistics};
-use sedge_kernels::{Threads, elementwise};
+use sedge_kernels::{Threads, depthwise, elementwise};
 
 fn fastest(mut work: impl FnMut()) -> f64 {
     let once = |work: &mut dyn FnMut()| {
@@ -22,18 +22,14 @@ fn noise(length: usize) -> Vec<f32> {
 }
 
 fn filter(threads: &Threads, side: usize, channels: usize, stride: usize, kernel: usize) {
-    let axis = Axis {
-        input: side,
-        output: (side - 1) / stride + 1,
-        kernel,
-        stride,
-        dilation: 1,
-        before: kernel / 2,
-    };
-    let g = Depthwise { batch: 64, channels, rows: axis, columns: axis };
-    let (x, w, dy) = (noise(g.input_len()), noise(g.kernel_len()), noise(g.output_len()));
+    let mut g = Geometry::new(64, [side, side], channels, channels, [kernel, kernel]);
+    (g.groups, g.stride) = (channels, [stride, stride]);
+    (g.pad_before, g.pad_after) = ([kernel / 2; 2], [kernel / 2; 2]);
+    let size = |shape: [usize; 4]| shape.iter().product();
+    let (x, w, dy) =
+        (noise(size(g.input_shape())), noise(size(g.kernel_shape())), noise(size(g.output_shape())));
     let (mut y, mut dx, mut dw) = (dy.clone(), x.clone(), w.clone());
-    let products = (g.output_len() * kernel * kernel) as f64 / 1e9;
+    let products = (dy.len() * kernel * kernel) as f64 / 1e9;
     let bounds = (0.0, 6.0);
     let times = [
         fastest(|| depthwise::forward(threads, &g, &x, &w, None, bounds, &mut y).unwrap()),

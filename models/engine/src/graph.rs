@@ -14,7 +14,7 @@ use tract_onnx::tract_core;
 use tract_onnx::tract_core::internal::*;
 use tract_onnx::tract_hir::infer::Factoid;
 
-use crate::{EngineError, Options, fused, rows};
+use crate::{EngineError, Options, kernels, rows};
 
 pub(crate) type Result<T> = std::result::Result<T, EngineError>;
 
@@ -42,14 +42,16 @@ impl Graph {
             onnx::read::parse(bytes).map_err(|e| EngineError::Load { what, reason: e.to_string() })?;
         limits::check(&proto, batch).map_err(|e| EngineError::Load { what, reason: e.to_string() })?;
         let prepared = contained(|| {
-            inline_where(&mut proto, |call| !(options.kernels && fused::has_kernel(call)))?;
+            inline_where(&mut proto, |call| !(options.kernels && kernels::has_kernel(call)))?;
             limits::check(&proto, batch)?;
             let mut model = read(&proto)?;
             if let Some(batch) = batch {
                 fix_batch(&mut model, batch)?;
             }
             let mut model = layout::channels_last(&model.into_typed()?)?;
-            fused::bind(&mut model, &threads)?;
+            if options.kernels {
+                kernels::bind(&mut model, &threads)?;
+            }
             let shape = |o: &OutletId| -> TractResult<Vec<usize>> {
                 let fact = model.outlet_fact(*o)?;
                 ensure!(fact.datum_type == f32::datum_type(), "`{}` is not float", model.node(o.node).name);

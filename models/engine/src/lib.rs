@@ -6,8 +6,8 @@
 
 mod encoder;
 mod error;
-mod fused;
 mod graph;
+mod kernels;
 mod options;
 #[cfg(test)]
 mod rewrites_tests;

@@ -2,9 +2,12 @@
 //! result: random small graphs of the operators that they treat are run as they are and rewritten.
 #![allow(clippy::unwrap_used)]
 
+use std::sync::Arc;
+
 use rand::seq::IndexedRandom;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
+use sedge_kernels::Threads;
 use sedge_models::layout::channels_last;
 use tract_onnx::prelude::*;
 use tract_onnx::tract_core::ops::change_axes::AxisOp;
@@ -13,6 +16,7 @@ use tract_onnx::tract_core::ops::element_wise::ElementWiseOp;
 use tract_onnx::tract_core::ops::math;
 use tract_onnx::tract_core::ops::nn::{DataFormat, Reduce, Reducer, sigmoid};
 
+use crate::kernels::bind;
 use crate::rows::widen;
 
 /// A graph that grows at random. Every value is kept, and later operators read any of them.
@@ -191,6 +195,18 @@ fn widened_rows_give_the_same() {
 #[test]
 fn both_give_the_same() {
     let changed = check(|model| widen(&channels_last(model)?));
+    assert!(changed > 20, "{changed} graphs changed");
+}
+
+/// Kernels in the place of convolutions and of what follows them.
+#[test]
+fn kernels_give_the_same() {
+    let threads = Arc::new(Threads::new(2).unwrap());
+    let changed = check(|model| {
+        let mut model = channels_last(model)?;
+        bind(&mut model, &threads)?;
+        Ok(model)
+    });
     assert!(changed > 20, "{changed} graphs changed");
 }
 

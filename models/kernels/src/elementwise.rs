@@ -1,9 +1,9 @@
 //! Operators that treat every value alike.
 
-use crate::depthwise::fills;
-use crate::error::KernelError;
+use crate::error::check_length;
 use crate::simd::{Instructions, Task};
-use crate::threads::{Threads, run_length};
+use crate::threads::run_length;
+use crate::{KernelError, Threads};
 
 /// `min(max(value, low), high)`; what is not a number becomes `low`.
 #[inline(always)]
@@ -25,8 +25,8 @@ pub fn clip_gradient(
     dx: &mut [f32],
 ) -> Result<(), KernelError> {
     const NAME: &str = "clip gradient";
-    fills(NAME, "dy", &[y.len()], dy.len())?;
-    fills(NAME, "dx", &[y.len()], dx.len())?;
+    check_length(NAME, "dy", dy.len(), &[y.len()])?;
+    check_length(NAME, "dx", dx.len(), &[y.len()])?;
     let length = run_length(dx.len(), threads.count(), 1024).max(1);
     let parts = dx.chunks_mut(length).zip(y.chunks(length).zip(dy.chunks(length))).collect();
     threads.for_each(parts, |(dx, (y, dy))| threads.level().run(ClipGradient { y, dy, bounds, dx }));

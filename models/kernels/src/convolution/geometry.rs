@@ -100,7 +100,7 @@ impl Geometry {
 
     /// Refuses what no kernel here takes. Afterwards no size of the geometry is zero, and no product
     /// of them that a kernel forms overflows.
-    pub(super) fn check(&self, kernel: &'static str) -> Result<(), KernelError> {
+    pub(crate) fn check(&self, kernel: &'static str) -> Result<(), KernelError> {
         let positive = "must be 1 to 2^20";
         let sizes: [(&'static str, &[usize], usize, &'static str); 10] = [
             ("batch", &[self.batch], 1, positive),

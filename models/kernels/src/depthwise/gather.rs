@@ -1,8 +1,10 @@
 //! Every position of a result sums, over the taps that reach it, a position of the source times a weight.
 
 use super::Axis;
+use crate::Threads;
+use crate::elementwise::clamp;
 use crate::simd::{Instructions, Task};
-use crate::threads::{Threads, run_length};
+use crate::threads::run_length;
 
 /// For every position of the result along one axis: which taps reach it, and from where.
 pub(super) struct Taps {
@@ -13,6 +15,7 @@ pub(super) struct Taps {
     /// `pairs[starts[i]..starts[i + 1]]` belong to position `i`.
     starts: Vec<usize>,
     pairs: Vec<Tap>,
+    runs: Vec<Run>,
 }
 
 #[derive(Clone, Copy)]
@@ -21,26 +24,36 @@ struct Tap {
     source: usize,
 }
 
+/// Positions `first`, `first + hop`, ... that the same taps reach, each time from `step` further on.
+#[derive(Clone, Copy)]
+struct Run {
+    first: usize,
+    count: usize,
+    hop: usize,
+    step: usize,
+}
+
 impl Taps {
     /// Output position `o` reads input `o * stride + k * dilation - before`.
     pub(super) fn forward(axis: &Axis) -> Self {
-        Self::new(axis.input, axis.kernel, axis.output, |o, k| {
-            (o * axis.stride + k * axis.dilation).checked_sub(axis.before)
-        })
+        let from = |o: usize, k: usize| (o * axis.stride + k * axis.dilation).checked_sub(axis.before);
+        Self::new(axis.input, axis.kernel, axis.output, (1, axis.stride), from)
     }
 
     /// Input position `i` receives from output `(i + before - k * dilation) / stride` where that is whole.
     pub(super) fn backward(axis: &Axis) -> Self {
-        Self::new(axis.output, axis.kernel, axis.input, |i, k| {
+        let from = |i: usize, k: usize| {
             let reach = (i + axis.before).checked_sub(k * axis.dilation)?;
             reach.is_multiple_of(axis.stride).then_some(reach / axis.stride)
-        })
+        };
+        Self::new(axis.output, axis.kernel, axis.input, (axis.stride, 1), from)
     }
 
     fn new(
         source: usize,
         kernel: usize,
         result: usize,
+        (hop, step): (usize, usize),
         from: impl Fn(usize, usize) -> Option<usize>,
     ) -> Self {
         let (mut starts, mut pairs) = (vec![0], vec![]);
@@ -49,7 +62,21 @@ impl Taps {
             pairs.extend((0..kernel).filter_map(reached).filter(|tap| tap.source < source));
             starts.push(pairs.len());
         }
-        Self { source, kernel, starts, pairs }
+        let mut taps = Self { source, kernel, starts, pairs, runs: vec![] };
+        for phase in 0..hop.min(result) {
+            let mut first = phase;
+            while first < result {
+                let alike = |at: &usize| taps.weights(*at).eq(taps.weights(first));
+                let count = (first..result).step_by(hop).take_while(alike).count();
+                taps.runs.push(Run { first, count, hop, step });
+                first += count * hop;
+            }
+        }
+        taps
+    }
+
+    fn weights(&self, position: usize) -> impl Iterator<Item = usize> {
+        self.at(position).iter().map(|tap| tap.weight)
     }
 
     fn positions(&self) -> usize {
@@ -61,10 +88,17 @@ impl Taps {
         &self.pairs[self.starts[position]..self.starts[position + 1]]
     }
 
-    /// The same with positions and weights as distances between values.
-    fn scaled(&self, source: usize, weight: usize) -> Vec<Tap> {
-        let scaled = |tap: &Tap| Tap { weight: tap.weight * weight, source: tap.source * source };
-        self.pairs.iter().map(scaled).collect()
+    /// The same with every place as a distance between values of maps with so many channels.
+    fn scaled(&self, channels: usize) -> Self {
+        let tap = |tap: &Tap| Tap { weight: tap.weight * channels, source: tap.source * channels };
+        let run = |run: &Run| Run { step: run.step * channels, ..*run };
+        Self {
+            source: self.source,
+            kernel: self.kernel,
+            starts: self.starts.clone(),
+            pairs: self.pairs.iter().map(tap).collect(),
+            runs: self.runs.iter().map(run).collect(),
+        }
     }
 }
 
@@ -84,17 +118,15 @@ pub(super) fn run(
     if result.is_empty() {
         return;
     }
-    let weights = taps_first(kernel, channels);
+    let weights = &taps_first(kernel, channels);
     let no_bias = vec![0.0; channels];
     let bias = bias.unwrap_or(&no_bias);
     // Scaled once: the inner loop then adds no products to its addresses.
-    let columns =
-        Taps { pairs: columns.scaled(channels, channels), starts: columns.starts.clone(), ..*columns };
+    let columns = columns.scaled(channels);
     let length = run_length(result.len() / row, 4 * threads.count(), 1);
     let parts: Vec<(usize, &mut [f32])> = result.chunks_mut(length * row).enumerate().collect();
     threads.for_each(parts, |(part, result)| {
         let first = part * length;
-        let weights = &weights;
         threads.level().run(Part {
             channels,
             rows,
@@ -155,20 +187,7 @@ impl Task for Part<'_> {
                 (source, &self.weights[weights..weights + row_of_weights])
             }));
             let row = Row { taps: &taps, columns: self.columns, bias: self.bias, bounds: self.bounds };
-            let mut channel = 0;
-            // Whole vectors, then what is left in ever smaller ones.
-            while channel + 16 <= channels {
-                row.block::<I, 16>(channel, channels, result);
-                channel += 16;
-            }
-            while channel + 4 <= channels {
-                row.block::<I, 4>(channel, channels, result);
-                channel += 4;
-            }
-            while channel < channels {
-                row.block::<I, 1>(channel, channels, result);
-                channel += 1;
-            }
+            row.fill::<I>(channels, result);
         }
     }
 }
@@ -182,28 +201,86 @@ struct Row<'a> {
 }
 
 impl Row<'_> {
-    /// `L` neighbouring channels of the row.
     #[inline(always)]
-    fn block<I: Instructions, const L: usize>(&self, channel: usize, channels: usize, result: &mut [f32]) {
-        let bias = lanes::<L>(self.bias, channel);
-        let (low, high) = self.bounds;
-        for (column, result) in result.chunks_exact_mut(channels).enumerate() {
-            let mut sum = bias;
-            let across = self.columns.at(column);
-            for (source, weights) in self.taps {
-                for tap in across {
-                    let source = lanes::<L>(source, tap.source + channel);
-                    let weights = lanes::<L>(weights, tap.weight + channel);
+    fn fill<I: Instructions>(&self, channels: usize, result: &mut [f32]) {
+        for run in &self.columns.runs {
+            let taps = self.columns.at(run.first);
+            match *taps {
+                [a] => self.run::<I>(run, &[a], channels, result),
+                [a, b] => self.run::<I>(run, &[a, b], channels, result),
+                [a, b, c] => self.run::<I>(run, &[a, b, c], channels, result),
+                [a, b, c, d, e] => self.run::<I>(run, &[a, b, c, d, e], channels, result),
+                _ => self.run::<I>(run, taps, channels, result),
+            }
+        }
+    }
+
+    /// A run, four positions at a time; inlined for each number of taps.
+    #[inline(always)]
+    fn run<I: Instructions>(&self, run: &Run, taps: &[Tap], channels: usize, result: &mut [f32]) {
+        let mut at = 0;
+        while at + 4 <= run.count {
+            self.channels::<I, 4>(run, at, taps, channels, result);
+            at += 4;
+        }
+        while at < run.count {
+            self.channels::<I, 1>(run, at, taps, channels, result);
+            at += 1;
+        }
+    }
+
+    /// All channels of `P` positions: whole vectors, then what is left in ever smaller ones.
+    #[inline(always)]
+    fn channels<I: Instructions, const P: usize>(
+        &self,
+        run: &Run,
+        at: usize,
+        taps: &[Tap],
+        channels: usize,
+        result: &mut [f32],
+    ) {
+        let mut channel = 0;
+        while channel + 16 <= channels {
+            self.positions::<I, 16, P>(run, at, taps, (channel, channels), result);
+            channel += 16;
+        }
+        while channel + 4 <= channels {
+            self.positions::<I, 4, P>(run, at, taps, (channel, channels), result);
+            channel += 4;
+        }
+        while channel < channels {
+            self.positions::<I, 1, P>(run, at, taps, (channel, channels), result);
+            channel += 1;
+        }
+    }
+
+    /// `P` positions of a run, which share what they read of the weights.
+    #[inline(always)]
+    fn positions<I: Instructions, const L: usize, const P: usize>(
+        &self,
+        run: &Run,
+        at: usize,
+        taps: &[Tap],
+        (channel, channels): (usize, usize),
+        result: &mut [f32],
+    ) {
+        let mut sums = [lanes::<L>(self.bias, channel); P];
+        for (source, weights) in self.taps {
+            for tap in taps {
+                let weights = lanes::<L>(weights, tap.weight + channel);
+                for (p, sum) in sums.iter_mut().enumerate() {
+                    let source = lanes::<L>(source, tap.source + (at + p) * run.step + channel);
                     for l in 0..L {
                         sum[l] = I::mul_add(source[l], weights[l], sum[l]);
                     }
                 }
             }
-            for l in 0..L {
-                let raised = if sum[l] > low { sum[l] } else { low };
-                sum[l] = if raised < high { raised } else { high };
+        }
+        for (p, sum) in sums.iter().enumerate() {
+            let place = (run.first + (at + p) * run.hop) * channels + channel;
+            for (result, sum) in result[place..place + L].iter_mut().zip(sum) {
+                *result = clamp(*sum, self.bounds);
             }
-            result[channel..channel + L].copy_from_slice(&sum);
         }
     }
 }

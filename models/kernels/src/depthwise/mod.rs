@@ -10,114 +10,47 @@ mod gather;
 mod tests;
 mod weight;
 
-use crate::error::KernelError;
-use crate::threads::Threads;
+use crate::convolution::Geometry;
+use crate::error::check_length;
+use crate::{KernelError, Threads};
 use gather::Taps;
 
-/// Longest kernel side.
-pub const MAX_KERNEL: usize = 64;
-/// Most values of one map.
-const MAX_VALUES: usize = 1 << 31;
-
-/// One axis of a convolution.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Axis {
-    /// Positions of the input.
-    pub input: usize,
-    /// Positions of the output.
-    pub output: usize,
-    /// Taps of the kernel.
-    pub kernel: usize,
-    /// Input positions from one output position to the next.
-    pub stride: usize,
-    /// Input positions from one tap to the next.
-    pub dilation: usize,
-    /// Zero positions in front of the input. Those behind follow from the output.
-    pub before: usize,
+/// One axis of a geometry.
+#[derive(Clone, Copy)]
+struct Axis {
+    input: usize,
+    output: usize,
+    kernel: usize,
+    stride: usize,
+    dilation: usize,
+    before: usize,
 }
 
-/// A depthwise convolution of `x` `[batch, h, w, channels]` by `[channels, 1, kh, kw]`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Depthwise {
-    /// Samples.
-    pub batch: usize,
-    /// Channels, in and out.
-    pub channels: usize,
-    /// The vertical axis; of one position and one tap in one-dimensional convolutions.
-    pub rows: Axis,
-    /// The horizontal axis.
-    pub columns: Axis,
+/// The vertical and horizontal axis of a geometry that [`check`] passed.
+fn axes(geometry: &Geometry) -> [Axis; 2] {
+    let output = geometry.output();
+    [0, 1].map(|i| Axis {
+        input: geometry.input[i],
+        output: output[i],
+        kernel: geometry.kernel[i],
+        stride: geometry.stride[i],
+        dilation: geometry.dilation[i],
+        before: geometry.pad_before[i],
+    })
 }
 
-impl Depthwise {
-    /// Values of the input.
-    pub fn input_len(&self) -> usize {
-        self.batch * self.rows.input * self.columns.input * self.channels
-    }
-
-    /// Values of the output.
-    pub fn output_len(&self) -> usize {
-        self.batch * self.rows.output * self.columns.output * self.channels
-    }
-
-    /// Values of the kernel.
-    pub fn kernel_len(&self) -> usize {
-        self.channels * self.rows.kernel * self.columns.kernel
-    }
-
-    fn check(&self, kernel: &'static str) -> Result<(), KernelError> {
-        for (argument, axis) in [("rows", self.rows), ("columns", self.columns)] {
-            let value = vec![axis.input, axis.output, axis.kernel, axis.stride, axis.dilation, axis.before];
-            let refuse = |reason| Err(KernelError::Geometry { kernel, argument, value, reason });
-            if axis.kernel == 0 || axis.kernel > MAX_KERNEL {
-                return refuse("has a kernel of no taps, or of more than 64");
-            }
-            if axis.stride == 0 || axis.dilation == 0 {
-                return refuse("has a stride or dilation of zero");
-            }
-            if [axis.stride, axis.dilation, axis.before].iter().any(|v| *v > MAX_VALUES) {
-                return refuse("has a stride, dilation or padding beyond any map");
-            }
-        }
-        let (rows, columns) = (self.rows, self.columns);
-        for shape in [
-            [self.batch, rows.input, columns.input, self.channels],
-            [self.batch, rows.output, columns.output, self.channels],
-        ] {
-            let values = shape.iter().try_fold(1usize, |n, &d| n.checked_mul(d));
-            if values.is_none_or(|n| n > MAX_VALUES) {
-                let (value, reason) = (shape.to_vec(), "holds too many values");
-                return Err(KernelError::Geometry { kernel, argument: "shape", value, reason });
-            }
-        }
-        Ok(())
-    }
-
-    fn input(&self) -> [usize; 4] {
-        [self.batch, self.rows.input, self.columns.input, self.channels]
-    }
-
-    fn output(&self) -> [usize; 4] {
-        [self.batch, self.rows.output, self.columns.output, self.channels]
-    }
-
-    fn kernel(&self) -> [usize; 4] {
-        [self.channels, 1, self.rows.kernel, self.columns.kernel]
-    }
-}
-
-/// Refuses a slice that does not fill its shape.
-pub(crate) fn fills(
-    kernel: &'static str,
-    argument: &'static str,
-    shape: &[usize],
-    actual: usize,
-) -> Result<(), KernelError> {
-    let expected = shape.iter().product();
-    if actual == expected {
+fn check(kernel: &'static str, geometry: &Geometry) -> Result<(), KernelError> {
+    geometry.check(kernel)?;
+    let Geometry { channels_in, channels_out, groups, .. } = *geometry;
+    if groups == channels_in && groups == channels_out {
         return Ok(());
     }
-    Err(KernelError::Length { kernel, argument, shape: shape.to_vec(), expected, actual })
+    Err(KernelError::Geometry {
+        kernel,
+        argument: "groups",
+        value: vec![groups, channels_in, channels_out],
+        reason: "must be as many as the channels in and out: other convolutions are dense",
+    })
 }
 
 /// `y = clamp(x * kernel + bias, low, high)`, with `bias` of one value a channel.
@@ -127,7 +60,7 @@ pub(crate) fn fills(
 #[allow(clippy::too_many_arguments, reason = "the operands of a convolution, none of which belong together")]
 pub fn forward(
     threads: &Threads,
-    geometry: &Depthwise,
+    geometry: &Geometry,
     x: &[f32],
     kernel: &[f32],
     bias: Option<&[f32]>,
@@ -135,15 +68,16 @@ pub fn forward(
     y: &mut [f32],
 ) -> Result<(), KernelError> {
     const NAME: &str = "depthwise convolution";
-    geometry.check(NAME)?;
-    fills(NAME, "x", &geometry.input(), x.len())?;
-    fills(NAME, "kernel", &geometry.kernel(), kernel.len())?;
-    fills(NAME, "y", &geometry.output(), y.len())?;
+    check(NAME, geometry)?;
+    check_length(NAME, "x", x.len(), &geometry.input_shape())?;
+    check_length(NAME, "kernel", kernel.len(), &geometry.kernel_shape())?;
+    check_length(NAME, "y", y.len(), &geometry.output_shape())?;
     if let Some(bias) = bias {
-        fills(NAME, "bias", &[geometry.channels], bias.len())?;
+        check_length(NAME, "bias", bias.len(), &[geometry.channels_out])?;
     }
-    let taps = (Taps::forward(&geometry.rows), Taps::forward(&geometry.columns));
-    gather::run(threads, geometry.channels, &taps, x, kernel, bias, (low, high), y);
+    let [rows, columns] = axes(geometry);
+    let taps = (Taps::forward(&rows), Taps::forward(&columns));
+    gather::run(threads, geometry.channels_in, &taps, x, kernel, bias, (low, high), y);
     Ok(())
 }
 
@@ -153,19 +87,20 @@ pub fn forward(
 /// As [`forward`].
 pub fn input_gradient(
     threads: &Threads,
-    geometry: &Depthwise,
+    geometry: &Geometry,
     kernel: &[f32],
     dy: &[f32],
     dx: &mut [f32],
 ) -> Result<(), KernelError> {
     const NAME: &str = "depthwise input gradient";
-    geometry.check(NAME)?;
-    fills(NAME, "kernel", &geometry.kernel(), kernel.len())?;
-    fills(NAME, "dy", &geometry.output(), dy.len())?;
-    fills(NAME, "dx", &geometry.input(), dx.len())?;
-    let taps = (Taps::backward(&geometry.rows), Taps::backward(&geometry.columns));
+    check(NAME, geometry)?;
+    check_length(NAME, "kernel", kernel.len(), &geometry.kernel_shape())?;
+    check_length(NAME, "dy", dy.len(), &geometry.output_shape())?;
+    check_length(NAME, "dx", dx.len(), &geometry.input_shape())?;
+    let [rows, columns] = axes(geometry);
+    let taps = (Taps::backward(&rows), Taps::backward(&columns));
     let unclipped = (f32::NEG_INFINITY, f32::INFINITY);
-    gather::run(threads, geometry.channels, &taps, dy, kernel, None, unclipped, dx);
+    gather::run(threads, geometry.channels_in, &taps, dy, kernel, None, unclipped, dx);
     Ok(())
 }
 
@@ -175,16 +110,16 @@ pub fn input_gradient(
 /// As [`forward`].
 pub fn weight_gradient(
     threads: &Threads,
-    geometry: &Depthwise,
+    geometry: &Geometry,
     x: &[f32],
     dy: &[f32],
     dkernel: &mut [f32],
 ) -> Result<(), KernelError> {
     const NAME: &str = "depthwise weight gradient";
-    geometry.check(NAME)?;
-    fills(NAME, "x", &geometry.input(), x.len())?;
-    fills(NAME, "dy", &geometry.output(), dy.len())?;
-    fills(NAME, "dkernel", &geometry.kernel(), dkernel.len())?;
+    check(NAME, geometry)?;
+    check_length(NAME, "x", x.len(), &geometry.input_shape())?;
+    check_length(NAME, "dy", dy.len(), &geometry.output_shape())?;
+    check_length(NAME, "dkernel", dkernel.len(), &geometry.kernel_shape())?;
     weight::run(threads, geometry, x, dy, dkernel);
     Ok(())
 }

@@ -2,18 +2,16 @@
 //! gradient. A row's sums stay in registers; rows are added up in an order fixed by the shape.
 
 use super::gather::lanes;
-use super::{Axis, Depthwise};
+use super::{Axis, axes};
+use crate::Threads;
+use crate::convolution::Geometry;
 use crate::simd::{Instructions, Task};
-use crate::threads::Threads;
 
 /// Sums are cut into at most this many, by samples, whatever the number of threads.
 const PARTS: usize = 16;
 
-pub(super) fn run(threads: &Threads, geometry: &Depthwise, x: &[f32], dy: &[f32], dkernel: &mut [f32]) {
-    let length = geometry.kernel_len();
-    if length == 0 {
-        return;
-    }
+pub(super) fn run(threads: &Threads, geometry: &Geometry, x: &[f32], dy: &[f32], dkernel: &mut [f32]) {
+    let length = dkernel.len();
     let samples = geometry.batch.div_ceil(PARTS).max(1);
     let count = geometry.batch.div_ceil(samples);
     let mut sums = vec![0.0f32; count * length];
@@ -23,10 +21,10 @@ pub(super) fn run(threads: &Threads, geometry: &Depthwise, x: &[f32], dy: &[f32]
         let range = first..(first + samples).min(geometry.batch);
         threads.level().run(Part { geometry, x, dy, range, sums });
     });
-    let taps = geometry.rows.kernel * geometry.columns.kernel;
+    let taps = geometry.kernel.iter().product();
     for (channel, dkernel) in dkernel.chunks_exact_mut(taps).enumerate() {
         for (tap, d) in dkernel.iter_mut().enumerate() {
-            let at = tap * geometry.channels + channel;
+            let at = tap * geometry.channels_in + channel;
             *d = sums.iter().skip(at).step_by(length).sum();
         }
     }
@@ -34,7 +32,7 @@ pub(super) fn run(threads: &Threads, geometry: &Depthwise, x: &[f32], dy: &[f32]
 
 /// A run of samples; `sums` is `[taps, channels]`.
 struct Part<'a> {
-    geometry: &'a Depthwise,
+    geometry: &'a Geometry,
     x: &'a [f32],
     dy: &'a [f32],
     range: std::ops::Range<usize>,
@@ -46,7 +44,8 @@ impl Task for Part<'_> {
 
     #[inline(always)]
     fn run<I: Instructions>(self) {
-        let Depthwise { channels, rows, columns, .. } = *self.geometry;
+        let channels = self.geometry.channels_in;
+        let [rows, columns] = axes(self.geometry);
         let (x_row, dy_row) = (columns.input * channels, columns.output * channels);
         for n in self.range {
             for out in 0..rows.output {
@@ -139,37 +138,42 @@ fn block<I: Instructions, const K: usize, const L: usize>(
     dy: &[f32],
     sums: &mut [f32],
 ) {
-    let mut sum: [[f32; L]; K] = std::array::from_fn(|k| lanes::<L>(sums, k * channels + channel));
-    let inner_start = ranges.iter().fold(0, |m, r| m.max(r.start));
-    let inner_end = ranges.iter().fold(axis.output, |m, r| m.min(r.end)).max(inner_start);
-    let source =
-        |range: &Range, out: usize| (out * axis.stride + range.reach - axis.before) * channels + channel;
-    let edge = |outs: std::ops::Range<usize>, sum: &mut [[f32; L]; K]| {
-        for out in outs {
-            let d = lanes::<L>(dy, out * channels + channel);
-            for (range, sum) in ranges.iter().zip(sum.iter_mut()) {
-                if (range.start..range.end).contains(&out) {
-                    let x = lanes::<L>(x, source(range, out));
-                    for l in 0..L {
-                        sum[l] = I::mul_add(x[l], d[l], sum[l]);
-                    }
-                }
-            }
-        }
-    };
-    edge(0..inner_start.min(axis.output), &mut sum);
-    for out in inner_start..inner_end {
+    let mut sum = [[0.0; L]; K];
+    for (k, sum) in sum.iter_mut().enumerate() {
+        *sum = lanes::<L>(sums, k * channels + channel);
+    }
+    let start = ranges.iter().fold(0, |m, r| m.max(r.start)).min(axis.output);
+    let end = ranges.iter().fold(axis.output, |m, r| m.min(r.end)).max(start);
+    for out in (0..start).chain(end..axis.output) {
         let d = lanes::<L>(dy, out * channels + channel);
-        for k in 0..K {
-            let x = lanes::<L>(x, source(&ranges[k], out));
-            for l in 0..L {
-                sum[k][l] = I::mul_add(x[l], d[l], sum[k][l]);
+        for (range, sum) in ranges.iter().zip(&mut sum) {
+            if range.start <= out && out < range.end {
+                let from = (out * axis.stride + range.reach - axis.before) * channels + channel;
+                add::<I, L>(sum, &lanes(x, from), &d);
             }
         }
     }
-    edge(inner_end..axis.output, &mut sum);
+    // Between the edges every tap meets the input.
+    let mut from = [0; K];
+    for (from, range) in from.iter_mut().zip(ranges) {
+        *from = (start * axis.stride + range.reach).saturating_sub(axis.before) * channels + channel;
+    }
+    let step = axis.stride * channels;
+    for (moved, out) in (start..end).enumerate() {
+        let d = lanes::<L>(dy, out * channels + channel);
+        for k in 0..K {
+            add::<I, L>(&mut sum[k], &lanes(x, from[k] + moved * step), &d);
+        }
+    }
     for (k, sum) in sum.iter().enumerate() {
         let at = k * channels + channel;
         sums[at..at + L].copy_from_slice(sum);
+    }
+}
+
+#[inline(always)]
+fn add<I: Instructions, const L: usize>(sum: &mut [f32; L], x: &[f32; L], d: &[f32; L]) {
+    for l in 0..L {
+        sum[l] = I::mul_add(x[l], d[l], sum[l]);
     }
 }

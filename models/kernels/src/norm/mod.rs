@@ -12,9 +12,8 @@ mod sums;
 #[cfg(test)]
 mod tests;
 
-use crate::depthwise::fills;
-use crate::error::KernelError;
-use crate::threads::Threads;
+use crate::error::check_length;
+use crate::{KernelError, Threads};
 
 /// Shape and constants of one batch norm over `[rows, channels]`, all positions of all samples as rows.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -55,10 +54,10 @@ impl BatchNorm {
         rows: &[(&'static str, usize)],
     ) -> Result<(), KernelError> {
         for &(name, length) in maps {
-            fills(kernel, name, &[self.rows, self.channels], length)?;
+            check_length(kernel, name, length, &[self.rows, self.channels])?;
         }
         for &(name, length) in rows {
-            fills(kernel, name, &[self.channels], length)?;
+            check_length(kernel, name, length, &[self.channels])?;
         }
         Ok(())
     }

@@ -1,0 +1,119 @@
+//! Which sums are products and which operators a kernel takes over, and that results stay as they were.
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+use rand::{RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+use tract_onnx::tract_core::ops::binary::TypedBinOp;
+use tract_onnx::tract_core::ops::math;
+
+use super::*;
+
+fn threads() -> Arc<Threads> {
+    Arc::new(Threads::new(2).unwrap())
+}
+
+fn draw(shape: &[usize], rng: &mut ChaCha8Rng) -> Tensor {
+    let values: Vec<f32> = (0..shape.iter().product()).map(|_| rng.random_range(-1.0..1.0f32)).collect();
+    Tensor::from_shape(shape, &values).unwrap()
+}
+
+fn run(model: TypedModel, inputs: &[Tensor]) -> Vec<f32> {
+    let inputs = inputs.iter().map(|t| t.clone().into_tvalue()).collect();
+    let outputs = model.into_runnable().unwrap().run(inputs).unwrap();
+    outputs[0].try_as_plain_ram().unwrap().as_slice::<f32>().unwrap().to_vec()
+}
+
+/// Binds `model` and checks that it computes as before; gives the names of its operators.
+fn bound(model: &TypedModel, inputs: &[Tensor]) -> Vec<String> {
+    let mut kernels = model.clone();
+    bind(&mut kernels, &threads()).unwrap();
+    let names = kernels.nodes().iter().map(|n| n.op.name().to_string()).collect();
+    let (found, wanted) = (run(kernels, inputs), run(model.clone(), inputs));
+    assert_eq!(found.len(), wanted.len());
+    for (found, wanted) in found.iter().zip(&wanted) {
+        assert!((found - wanted).abs() < 1e-4, "{found}, not {wanted}");
+    }
+    names
+}
+
+/// A sum of two inputs.
+fn sum(equation: &str, a: &[usize], b: &[usize]) -> Vec<String> {
+    let mut rng = ChaCha8Rng::seed_from_u64(5);
+    let mut model = TypedModel::default();
+    let sources =
+        [model.add_source("a", f32::fact(a)).unwrap(), model.add_source("b", f32::fact(b)).unwrap()];
+    let op = EinSum { axes: equation.parse().unwrap(), operating_dt: f32::datum_type(), q_params: None };
+    let y = model.wire_node("y", op, &sources).unwrap();
+    model.select_output_outlets(&y).unwrap();
+    bound(&model, &[draw(a, &mut rng), draw(b, &mut rng)])
+}
+
+#[test]
+fn sums_that_are_products_run_as_such() {
+    for (equation, a, b, kernel) in [
+        ("mk,kn->mn", vec![5, 7], vec![7, 3], "Product"),
+        ("mk,nk->mn", vec![5, 7], vec![3, 7], "Convolution"),
+        ("mk,nk->nm", vec![5, 7], vec![3, 7], "Convolution"),
+        ("km,kn->mn", vec![7, 5], vec![7, 3], "Product"),
+        ("km,nk->nm", vec![7, 5], vec![3, 7], "Product"),
+        ("km,kn->nm", vec![200, 5], vec![200, 3], "DeepProduct"),
+        ("nhwk,ok->nhwo", vec![2, 3, 4, 5], vec![6, 5], "Convolution"),
+        ("nhwo,ok->nhwk", vec![2, 3, 4, 5], vec![5, 6], "Product"),
+        ("nhwk,nhwo->ok", vec![9, 5, 4, 3], vec![9, 5, 4, 2], "DeepProduct"),
+        ("bhqd,bhkd->bhqk", vec![2, 3, 4, 5], vec![2, 3, 6, 5], "Product"),
+        ("bhqk,bhkd->bhqd", vec![2, 3, 4, 6], vec![2, 3, 6, 5], "Product"),
+        ("abce,defg->abcd", vec![2, 3, 4, 5], vec![6, 5, 1, 1], "Convolution"),
+    ] {
+        let names = sum(equation, &a, &b);
+        assert!(names.iter().any(|n| n == kernel), "{equation}: {names:?}");
+    }
+}
+
+#[test]
+fn other_sums_stay() {
+    for (equation, a, b) in [
+        ("ak,bk->ab", vec![1, 1], vec![1, 1]),
+        ("mkj,jkn->mn", vec![2, 3, 4], vec![4, 3, 5]),
+        ("mhk,kn->hmn", vec![2, 3, 4], vec![4, 5]),
+        ("mk,n->mn", vec![2, 3], vec![4]),
+    ] {
+        let names = sum(equation, &a, &b);
+        let stays = names.iter().any(|n| n == "EinSum") || a.iter().all(|d| *d == 1);
+        assert!(stays, "{equation}: {names:?}");
+    }
+}
+
+/// Rows times weights, then some operators with constants.
+fn tailed(tail: &[(TypedBinOp, Vec<usize>, f32)]) -> Vec<String> {
+    let mut rng = ChaCha8Rng::seed_from_u64(6);
+    let mut model = TypedModel::default();
+    let x = model.add_source("x", f32::fact([4, 3, 5])).unwrap();
+    let weights = model.add_const("weights", draw(&[6, 5], &mut rng)).unwrap();
+    let op = EinSum { axes: "abk,ok->abo".parse().unwrap(), operating_dt: f32::datum_type(), q_params: None };
+    let mut y = model.wire_node("y", op, &[x, weights]).unwrap()[0];
+    for (at, (op, shape, value)) in tail.iter().enumerate() {
+        let mut constant = Tensor::zero::<f32>(shape).unwrap();
+        constant.try_as_plain_ram_mut().unwrap().as_slice_mut::<f32>().unwrap().fill(*value);
+        let constant = model.add_const(format!("constant{at}"), constant).unwrap();
+        y = model.wire_node(format!("tail{at}"), op.clone(), &[y, constant]).unwrap()[0];
+    }
+    model.select_output_outlets(&[y]).unwrap();
+    let mut names = bound(&model, &[draw(&[4, 3, 5], &mut rng)]);
+    names.retain(|name| !name.contains("Const") && !name.contains("Source"));
+    names
+}
+
+#[test]
+fn a_bias_and_a_clip_are_taken_over() {
+    let (row, one) = (vec![1, 1, 6], vec![1, 1, 1]);
+    let bias = (math::add(), row.clone(), 0.3);
+    let low = (math::max(), one.clone(), -0.2);
+    let high = (math::min(), one.clone(), 0.5);
+    assert_eq!(tailed(&[bias.clone(), low.clone(), high.clone()]), ["Convolution"]);
+    assert_eq!(tailed(&[low.clone()]), ["Convolution"]);
+    assert_eq!(tailed(&[low.clone(), bias.clone()]).len(), 2);
+    assert_eq!(tailed(&[high.clone(), low.clone()]).len(), 2);
+    assert_eq!(tailed(&[(math::add(), vec![4, 3, 6], 1.0)]).len(), 2);
+    assert_eq!(tailed(&[(math::max(), row, 0.1)]).len(), 2);
+    assert_eq!(tailed(&[(math::mul(), one, 0.1), bias]).len(), 3);
+}
