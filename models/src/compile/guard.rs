@@ -14,6 +14,9 @@ use tract_onnx::tract_core::ops::math;
 use super::carried::{Carried, Moves};
 use crate::graph::Graph;
 
+/// Most columns in which values are summed.
+const WIDEST: usize = 256;
+
 /// What leaves the step.
 pub(super) struct Guarded {
     /// One when the state stayed because something was not finite, else zero; `[1]`.
@@ -31,14 +34,14 @@ pub(super) fn guard(
     applies: Option<OutletId>,
 ) -> TractResult<Guarded> {
     graph.enter("guard");
-    let rows = carried.iter().map(|c| graph.row(c.next)).collect::<TractResult<Vec<_>>>()?;
-    let watched = watched.iter().map(|&o| graph.row(o)).collect::<TractResult<Vec<_>>>()?;
+    let sheets = carried.iter().map(|c| sheet(graph, c.next)).collect::<TractResult<Vec<_>>>()?;
+    let watched = watched.iter().map(|&o| sheet(graph, o)).collect::<TractResult<Vec<_>>>()?;
     let mut sums = vec![];
-    for &row in watched.iter().chain(&rows) {
-        sums.push(graph.sum(row, &[1])?);
+    for &sheet in watched.iter().chain(&sheets) {
+        sums.push(graph.sum(sheet, &[0, 1])?);
     }
-    let sums = graph.concat(0, &sums)?;
-    let sum = graph.sum(sums, &[0])?;
+    let sums = graph.concat(2, &sums)?;
+    let sum = graph.sum(sums, &[2])?;
     let sum = graph.reshape(sum, &[1])?;
     let size = graph.element(math::abs(), sum)?;
     let largest = graph.scalar(f32::MAX, 1)?;
@@ -56,15 +59,23 @@ pub(super) fn guard(
     let each_step = graph.choose(is_finite, next, now)?;
     let with_weights = graph.choose(weights_move, next, now)?;
     let mut next = vec![];
-    for (carried, &candidate) in carried.iter().zip(&rows) {
+    for (carried, &candidate) in carried.iter().zip(&sheets) {
         let place = match carried.moves {
             Moves::EachStep => each_step,
             Moves::WithWeights => with_weights,
         };
-        let now = graph.row(carried.now)?;
+        let now = sheet(graph, carried.now)?;
         let both = graph.concat(0, &[now, candidate])?;
         let chosen = graph.node(Gather::new(0), &[both, place])?;
         next.push(graph.reshape(chosen, &carried.spec.shape)?);
     }
     Ok(Guarded { skipped, next })
+}
+
+/// All values of `a` as `[1, rows, columns]`: sums over rows add whole vectors, which a single row of
+/// values would not.
+fn sheet(graph: &mut Graph, a: OutletId) -> TractResult<OutletId> {
+    let values: usize = graph.shape(a)?.iter().product();
+    let columns = (1..=WIDEST).rev().find(|columns| values.is_multiple_of(*columns)).unwrap_or(1);
+    graph.reshape(a, &[1, values / columns, columns])
 }
