@@ -6,13 +6,13 @@ mod common;
 
 use common::{ADAMW, error, group, image, imu, read};
 use sedge_engine::{Engine, TractStep};
+use sedge_models::Tensors;
 use sedge_models::architecture::{Architecture, Form};
 use sedge_models::compile::{Recipe, compile};
 use sedge_models::objective::{Objective, ProjectionHead};
 use sedge_models::onnx::build::Batch;
 use sedge_models::optimizer::Optimizer;
 use sedge_models::selection::Selection;
-use sedge_models::Tensors;
 
 const HEAD: ProjectionHead = ProjectionHead { hidden: 8, out: 4 };
 const NT_XENT: Objective = Objective::NtXent { head: HEAD, temperature: 0.2 };

@@ -30,13 +30,8 @@ fn training_step() -> TrainingStep {
     let trained = Selection::All.pick(&architecture().stages(), names);
     let encoder = architecture().graph(Form::Training, Batch::Fixed(ROWS), &SAMPLE, &weights).unwrap();
     let objective = Objective::NtXent { head: ProjectionHead { hidden: 8, out: 4 }, temperature: 0.2 };
-    compile(Recipe {
-        statistics: weights,
-        lr: 0.1,
-        seed: 1,
-        ..Recipe::new(encoder, trained, objective)
-    })
-    .unwrap()
+    compile(Recipe { statistics: weights, lr: 0.1, seed: 1, ..Recipe::new(encoder, trained, objective) })
+        .unwrap()
 }
 
 fn samples(shape: &[usize]) -> ArrayD<f32> {

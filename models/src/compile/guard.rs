@@ -14,9 +14,6 @@ use tract_onnx::tract_core::ops::math;
 use super::carried::{Carried, Moves};
 use crate::graph::Graph;
 
-/// Most columns in which values are summed.
-const WIDEST: usize = 256;
-
 /// What leaves the step.
 pub(super) struct Guarded {
     /// One when the state stayed because something was not finite, else zero; `[1]`.
@@ -34,14 +31,13 @@ pub(super) fn guard(
     applies: Option<OutletId>,
 ) -> TractResult<Guarded> {
     graph.enter("guard");
-    let sheets = carried.iter().map(|c| sheet(graph, c.next)).collect::<TractResult<Vec<_>>>()?;
-    let watched = watched.iter().map(|&o| sheet(graph, o)).collect::<TractResult<Vec<_>>>()?;
+    let candidates = carried.iter().map(|c| graph.lift_rank(c.next, 1)).collect::<TractResult<Vec<_>>>()?;
     let mut sums = vec![];
-    for &sheet in watched.iter().chain(&sheets) {
-        sums.push(graph.sum(sheet, &[0, 1])?);
+    for &value in watched.iter().chain(&candidates) {
+        sums.push(summed(graph, value)?);
     }
-    let sums = graph.concat(2, &sums)?;
-    let sum = graph.sum(sums, &[2])?;
+    let sums = graph.concat(1, &sums)?;
+    let sum = graph.sum(sums, &[1])?;
     let sum = graph.reshape(sum, &[1])?;
     let size = graph.element(math::abs(), sum)?;
     let largest = graph.scalar(f32::MAX, 1)?;
@@ -59,23 +55,25 @@ pub(super) fn guard(
     let each_step = graph.choose(is_finite, next, now)?;
     let with_weights = graph.choose(weights_move, next, now)?;
     let mut next = vec![];
-    for (carried, &candidate) in carried.iter().zip(&sheets) {
+    for (carried, &candidate) in carried.iter().zip(&candidates) {
         let place = match carried.moves {
             Moves::EachStep => each_step,
             Moves::WithWeights => with_weights,
         };
-        let now = sheet(graph, carried.now)?;
+        let now = graph.lift_rank(carried.now, 1)?;
         let both = graph.concat(0, &[now, candidate])?;
+        let values: usize = carried.spec.shape.iter().product();
+        let both = graph.reshape(both, &[2, values])?;
         let chosen = graph.node(Gather::new(0), &[both, place])?;
         next.push(graph.reshape(chosen, &carried.spec.shape)?);
     }
     Ok(Guarded { skipped, next })
 }
 
-/// All values of `a` as `[1, rows, columns]`: sums over rows add whole vectors, which a single row of
-/// values would not.
-fn sheet(graph: &mut Graph, a: OutletId) -> TractResult<OutletId> {
-    let values: usize = graph.shape(a)?.iter().product();
-    let columns = (1..=WIDEST).rev().find(|columns| values.is_multiple_of(*columns)).unwrap_or(1);
-    graph.reshape(a, &[1, values / columns, columns])
+/// The values of `a` summed over its first axis, as one row. The first axis only: that adds whole vectors,
+/// where a sum of everything would add value by value.
+fn summed(graph: &mut Graph, a: OutletId) -> TractResult<OutletId> {
+    let a = graph.lift_rank(a, 1)?;
+    let sum = graph.sum(a, &[0])?;
+    graph.row(sum)
 }

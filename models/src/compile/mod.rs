@@ -177,8 +177,7 @@ impl Compiler {
             weights.iter().zip(gradients).map(|((name, w), g)| (name.clone(), *w, g)).collect();
         let mut sums = vec![];
         if recipe.accumulate > 1 {
-            let accumulation =
-                gradients::accumulate(&mut self.graph, &mut parameters, recipe.accumulate)?;
+            let accumulation = gradients::accumulate(&mut self.graph, &mut parameters, recipe.accumulate)?;
             self.applies = Some(accumulation.applies);
             self.metrics.push((APPLIED.into(), accumulation.applies));
             sums = accumulation.carried;
@@ -222,13 +221,7 @@ impl Compiler {
             let value =
                 initial.get(&name).cloned().unwrap_or_else(|| ArrayD::from_elem(IxDyn(&[channels]), begin));
             let spec = StateSpec { name, shape: vec![channels], role: StateRole::Statistic };
-            self.carried.push(Carried {
-                spec,
-                initial: value,
-                now: running,
-                next,
-                moves: Moves::EachStep,
-            });
+            self.carried.push(Carried { spec, initial: value, now: running, next, moves: Moves::EachStep });
         }
         Ok(())
     }

@@ -31,9 +31,5 @@ pub(super) fn wire(
     // the sum of both directions' means.
     let distance = half_squared_distance(graph, predicted, target)?;
     let loss = graph.scale(distance, 4.0)?;
-    Ok(Wired {
-        scalars: vec![("ema".into(), ema)],
-        teacher: Some(teacher),
-        ..Wired::new(loss, trained)
-    })
+    Ok(Wired { scalars: vec![("ema".into(), ema)], teacher: Some(teacher), ..Wired::new(loss, trained) })
 }

@@ -46,6 +46,7 @@ pub(super) fn wire(
     let count = graph.binary(math::max(), count, one)?;
     let each = graph.div(masked, count)?;
     let loss = mean_rows(graph, each)?;
-    let inputs = ["targets", "mask"].map(|name| InputTensor { name: name.into(), shape: student.views.into() });
+    let inputs =
+        ["targets", "mask"].map(|name| InputTensor { name: name.into(), shape: student.views.into() });
     Ok(Wired { inputs: inputs.into(), ..Wired::new(loss, trained) })
 }

@@ -60,12 +60,7 @@ fn shortfall(graph: &mut Graph, variances: OutletId) -> TractResult<OutletId> {
 }
 
 /// Sum of the squared covariances off the diagonal: all of them less the squared variances.
-fn shared(
-    graph: &mut Graph,
-    centred: OutletId,
-    variances: OutletId,
-    pairs: usize,
-) -> TractResult<OutletId> {
+fn shared(graph: &mut Graph, centred: OutletId, variances: OutletId, pairs: usize) -> TractResult<OutletId> {
     let product = graph.einsum("ni,nj->ij", centred, centred)?;
     let covariances = graph.scale(product, 1.0 / (pairs as f32 - 1.0))?;
     let squares = graph.mul(covariances, covariances)?;
