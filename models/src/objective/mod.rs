@@ -12,6 +12,9 @@ mod moco;
 mod nt_xent;
 mod rows;
 mod simsiam;
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::panic)]
+mod tests;
 mod vicreg;
 
 use rand_chacha::ChaCha8Rng;
