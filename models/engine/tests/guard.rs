@@ -1,6 +1,6 @@
 //! The guard inside the step: whatever is not finite leaves every tensor of state as it was, bit by bit,
 //! and the step says so. And what that costs.
-#![allow(clippy::unwrap_used, clippy::panic, missing_docs)]
+#![allow(clippy::unwrap_used, clippy::panic, clippy::print_stdout, missing_docs)]
 
 mod common;
 
@@ -12,6 +12,7 @@ use ndarray::{ArrayD, IxDyn};
 use prost::Message;
 use sedge_engine::{Engine, EngineError, TractStep};
 use sedge_models::architecture::{Architecture, Form};
+use sedge_models::bundle::Bundle;
 use sedge_models::compile::{Recipe, SKIPPED, VIEWS, compile};
 use sedge_models::objective::{Objective, ProjectionHead};
 use sedge_models::onnx::build::Batch;
@@ -99,6 +100,20 @@ fn refused(engine: &mut TractStep, views: ndarray::ArrayViewD<'_, f32>, scalars:
     let outcome = engine.step(&[(VIEWS, views)], scalars);
     assert!(matches!(outcome, Err(EngineError::NotFinite { .. })), "{scalars:?}: {outcome:?}");
     assert_eq!(bits(&engine.state().unwrap()), before, "{scalars:?}");
+}
+
+/// Bundles shipped before steps guarded themselves load as ever, and the engine keeps their state.
+#[test]
+fn a_shipped_step_keeps_its_state_as_well() {
+    for name in ["image-sim", "imu-sim"] {
+        let path = format!("{}/../bundles/{name}.sedge", env!("CARGO_MANIFEST_DIR"));
+        let bundle = Bundle::read(path.as_ref()).unwrap();
+        let mut engine = TractStep::new(&bundle.step).unwrap();
+        let shape = engine.spec().inputs[0].shape.clone();
+        engine.step(&[(VIEWS, samples(&shape, 1.0).view())], &[]).unwrap();
+        refused(&mut engine, samples(&shape, 1e30).view(), &[]);
+        refused(&mut engine, samples(&shape, 1.0).view(), &[("lr", f32::NAN)]);
+    }
 }
 
 /// The step without its guard: every choice takes the candidate, and nobody asks whether it may.
