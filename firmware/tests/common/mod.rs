@@ -17,7 +17,6 @@ use sedge_models::bundle::{AdaptationDefaults, Bundle, FORMAT, MadeBy, Manifest,
 use sedge_models::compile::{Recipe, compile};
 use sedge_models::objective::{Objective, ProjectionHead};
 use sedge_models::onnx::build::Batch;
-use sedge_models::optimizer::Optimizer;
 use sedge_models::selection::Selection;
 use sedge_models::{InputSpec, Modality, Tensors};
 use serde_json::Value;
