@@ -111,8 +111,9 @@ fn a_shipped_step_keeps_its_state_as_well() {
         let mut engine = TractStep::new(&bundle.step).unwrap();
         let shape = engine.spec().inputs[0].shape.clone();
         engine.step(&[(VIEWS, samples(&shape, 1.0).view())], &[]).unwrap();
-        refused(&mut engine, samples(&shape, 1e30).view(), &[]);
-        refused(&mut engine, samples(&shape, 1.0).view(), &[("lr", f32::NAN)]);
+        for scalar in [("lr", f32::NAN), ("temperature", 1e-38)] {
+            refused(&mut engine, samples(&shape, 1.0).view(), &[scalar]);
+        }
     }
 }
 

@@ -48,7 +48,7 @@ fn values(shape: &[usize], kind: usize) -> ArrayD<f32> {
     ArrayD::from_shape_simple_fn(shape, || {
         at += 1;
         match kind {
-            2 => (at % 3 == 0) as u8 as f32,
+            2 => f32::from(u8::from(at.is_multiple_of(3))),
             _ => (at as f32 * 0.37).sin(),
         }
     })
