@@ -53,12 +53,9 @@ fn make(architecture: &Architecture, input: InputSpec, trained: Selection) -> Bu
     let encoder = graph(Batch::Symbolic).encode_to_vec();
     let trained = trained.pick(&architecture.stages(), weights.keys());
     let objective = Objective::NtXent { head: ProjectionHead { hidden: 12, out: 8 }, temperature: 0.2 };
-    let step = compile(Recipe {
-        lr: 0.005,
-        seed: 3,
-        ..Recipe::new(graph(Batch::Fixed(BATCH)), trained, objective)
-    })
-    .unwrap();
+    let step =
+        compile(Recipe { lr: 0.005, seed: 3, ..Recipe::new(graph(Batch::Fixed(BATCH)), trained, objective) })
+            .unwrap();
     let reference = reference(&encoder, &input);
     let manifest = Manifest {
         format: FORMAT,

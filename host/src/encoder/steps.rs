@@ -125,8 +125,7 @@ pub fn board_step(
     let graph = architecture.graph(Form::Folded, Batch::Fixed(batch), &input.shape, &folded)?;
     let trained = trainable(architecture, &folded, selection);
     let objective = Objective::NtXent { head: head(architecture), temperature };
-    let mut step =
-        compile(Recipe { lr, weight_decay, seed, ..Recipe::new(graph, trained, objective) })?;
+    let mut step = compile(Recipe { lr, weight_decay, seed, ..Recipe::new(graph, trained, objective) })?;
     for (name, value) in &mut step.initial {
         if let Some(known) = weights.get(name).filter(|known| known.shape() == value.shape()) {
             value.clone_from(known);
