@@ -367,3 +367,29 @@ impl Graph {
         Ok(roots.iter().map(|root| *copies.get(root).unwrap_or(root)).collect())
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stamp_copies_only_what_depends_on_what_is_replaced() {
+        let mut graph = Graph::new(TypedModel::default());
+        let (x, w, t) = (
+            graph.source("x", &[2, 3]).unwrap(),
+            graph.source("w", &[2, 3]).unwrap(),
+            graph.source("t", &[2, 3]).unwrap(),
+        );
+        let shared = graph.element(math::exp(), x).unwrap();
+        let product = graph.mul(shared, w).unwrap();
+        let root = graph.add(product, shared).unwrap();
+        let before = graph.model.nodes().len();
+        let stamped = graph.stamp(&[root, shared], &HashMap::from([(w, t)])).unwrap();
+        assert_eq!(graph.model.nodes().len(), before + 2, "a product and a sum");
+        assert_eq!(stamped[1], shared);
+        let sum = graph.model.node(stamped[0].node).clone();
+        assert_eq!(sum.inputs[1], shared);
+        assert_eq!(graph.model.node(sum.inputs[0].node).inputs.as_slice(), [shared, t]);
+    }
+}
