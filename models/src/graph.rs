@@ -80,7 +80,7 @@ impl Graph {
     ) -> TractResult<OutletId> {
         let op = op.into();
         if self.scope == BACKWARD
-            && let Some(known) = self.same(&op, inputs)
+            && let Some(known) = self.same(&*op, inputs)
         {
             return Ok(known);
         }
@@ -93,11 +93,11 @@ impl Graph {
     /// A node that does `op` over `inputs` already. Rules ask for the same value again and again (a
     /// square, a mask), and tract's own merging of equal nodes fails on pairs of them whose inputs list
     /// them in different orders.
-    fn same(&self, op: &Box<dyn TypedOp>, inputs: &[OutletId]) -> Option<OutletId> {
+    fn same(&self, op: &dyn TypedOp, inputs: &[OutletId]) -> Option<OutletId> {
         let first = inputs.first()?;
         let users = &self.model.node(first.node).outputs.get(first.slot)?.successors;
         let mut nodes = users.iter().map(|user| self.model.node(user.node));
-        nodes.find(|node| node.inputs.as_slice() == inputs && node.op == *op).map(|node| node.id.into())
+        nodes.find(|node| node.inputs.as_slice() == inputs && *node.op == *op).map(|node| node.id.into())
     }
 
     pub(crate) fn source(&mut self, name: &str, shape: &[usize]) -> TractResult<OutletId> {
