@@ -16,7 +16,7 @@ use tract_onnx::tract_core::ops::nn::{
 };
 use tract_onnx::tract_core::ops::{array, math};
 
-use super::{POSITIVE, SIGNED, check, check_at};
+use super::{POSITIVE, SIGNED, cases, check, check_at};
 
 #[test]
 fn products() {
@@ -83,7 +83,7 @@ fn tied_values_share_the_gradient() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 16, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(cases(16))]
 
     #[test]
     fn pairs_broadcast(
