@@ -60,7 +60,7 @@ pub fn forward(
                 let bias = bias.and_then(|bias| bias.get(offset..));
                 let place = |row| (row - start) * channels + offset;
                 let finish = Finish { accumulate: false, bias, clip };
-                multiply(&patches, rows.clone(), &part.layout, &part.panels, out, place, finish, &mut lines);
+                multiply(&patches, rows.clone(), part.packed(), out, place, finish, &mut lines);
             }
         }
     });

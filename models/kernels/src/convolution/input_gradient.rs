@@ -75,5 +75,5 @@ fn image_gradient(
     };
     let finish = Finish { accumulate, bias: None, clip: None };
     let rows = first..first + patches.rows();
-    multiply(&patches, rows, &part.layout, &part.panels, dx, place, finish, lines);
+    multiply(&patches, rows, part.packed(), dx, place, finish, lines);
 }

@@ -8,7 +8,7 @@ use super::patches::Patches;
 use crate::error::check_length;
 use crate::product::left::Columns;
 use crate::product::multiply::{Lines, multiply};
-use crate::product::right::Layout;
+use crate::product::right::{Layout, Packed};
 use crate::product::tile::{COLUMN_DEPTH, Finish, padded};
 use crate::{KernelError, Threads};
 
@@ -203,7 +203,8 @@ impl Part {
             let finish = Finish { accumulate: position > self.chunk.start, bias: None, clip: None };
             let place = |row| row * columns;
             let left = Columns { values, stride };
-            multiply(&left, 0..outputs, &layout, &panels, sums, place, finish, &mut lines);
+            let right = Packed { layout, panels: &panels };
+            multiply(&left, 0..outputs, right, sums, place, finish, &mut lines);
         }
     }
 }

@@ -21,6 +21,13 @@ pub(crate) struct Layout {
     block: usize,
 }
 
+/// A packed right operand.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Packed<'a> {
+    pub(crate) layout: Layout,
+    pub(crate) panels: &'a [f32],
+}
+
 impl Layout {
     /// The fewest near-equal blocks that fit a line.
     pub(crate) fn new(level: Level, depth: usize, columns: usize) -> Self {
