@@ -96,6 +96,16 @@ fn an_array_too_large_to_make_is_refused_before_it_is_made() {
     assert!(matches!(&error, ImportError::Shapes { reason, .. } if reason.contains("expansion")), "{error}");
 }
 
+#[test]
+fn a_layer_norm_out_of_range_is_refused_and_not_followed_for_ever() {
+    let bytes = edited("tied", |graph| {
+        let norm = graph.node.iter_mut().find(|n| n.op_type == "LayerNormalization").unwrap();
+        norm.attribute = vec![crate::onnx::proto::int("axis", -9)];
+    });
+    let error = refused(&bytes);
+    assert!(matches!(&error, ImportError::Shapes { reason, .. } if reason.contains("axis -9")), "{error}");
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 256, failure_persistence: None, ..ProptestConfig::default() })]
 
