@@ -7,14 +7,24 @@ use tract_onnx::pb;
 use tract_onnx::prelude::*;
 
 use super::ImportError;
+use super::draft::{from_front, int, integers, label};
 
 /// Shapes by value name. A value whose shape could not be told is left out.
 pub(super) type Shapes = HashMap<String, Vec<usize>>;
 
+/// Most values that one operator may be told to make of a constant.
+const MAX_MADE: u64 = 1 << 26;
+
 /// The shapes of `model`, whose input shape is fixed.
-pub(super) fn of(model: &pb::ModelProto, stage: &'static str) -> Result<Shapes, ImportError> {
+pub(super) fn of(mut model: pb::ModelProto, stage: &'static str) -> Result<Shapes, ImportError> {
+    if let Some(node) = model.graph.as_ref().and_then(oversized) {
+        let reason = format!("node `{node}` asks for more than {MAX_MADE} values");
+        return Err(ImportError::Shapes { stage, reason });
+    }
+    let norms = plain_norms(&mut model);
     let analyse = || -> TractResult<Shapes> {
-        let mut analysed = tract_onnx::onnx().with_ignore_output_shapes(true).model_for_proto_model(model)?;
+        let mut analysed =
+            tract_onnx::onnx().with_ignore_output_shapes(true).model_for_proto_model(&model)?;
         analysed.analyse(false)?;
         let mut shapes = Shapes::new();
         for node in analysed.nodes() {
@@ -29,9 +39,60 @@ pub(super) fn of(model: &pb::ModelProto, stage: &'static str) -> Result<Shapes, 
         Ok(shapes)
     };
     // The model is only read; nothing half-changed outlives the panic.
-    match catch_unwind(AssertUnwindSafe(analyse)) {
-        Ok(Ok(shapes)) => Ok(shapes),
-        Ok(Err(error)) => Err(ImportError::Shapes { stage, reason: format!("{error:#}") }),
-        Err(_) => Err(ImportError::Panicked { stage }),
+    let shapes = match catch_unwind(AssertUnwindSafe(analyse)) {
+        Ok(Ok(shapes)) => shapes,
+        Ok(Err(error)) => return Err(ImportError::Shapes { stage, reason: format!("{error:#}") }),
+        Err(_) => return Err(ImportError::Panicked { stage }),
+    };
+    for (name, x, axis) in norms {
+        let rank = shapes.get(&x).map_or(0, Vec::len);
+        if from_front(axis, rank).is_none_or(|axis| axis == rank) {
+            let reason = format!("node `{name}` normalises axis {axis} of a value of {rank} axes");
+            return Err(ImportError::Shapes { stage, reason });
+        }
     }
+    Ok(shapes)
+}
+
+/// Lets layer norms, which keep the shape, be copies for the analysis: with an axis out of range it would
+/// not end. Gives name, input and axis of each, to be checked by the shapes found.
+fn plain_norms(model: &mut pb::ModelProto) -> Vec<(String, String, i64)> {
+    let mut norms = vec![];
+    let nodes = model.graph.iter_mut().flat_map(|g| &mut g.node);
+    for node in nodes.filter(|n| n.op_type == "LayerNormalization") {
+        let x = node.input.first().cloned().unwrap_or_default();
+        norms.push((label(node), x, int(node, "axis", -1)));
+        node.op_type = "Identity".into();
+        node.input.truncate(1);
+        node.output.truncate(1);
+        node.attribute.clear();
+    }
+    norms
+}
+
+/// The first node that is told by stored numbers to make too much. The analysis computes what depends on
+/// constants alone, so this must be known before.
+fn oversized(graph: &pb::GraphProto) -> Option<String> {
+    let numbers = integers(graph);
+    let sizes: HashMap<&str, u64> =
+        graph.initializer.iter().map(|t| (t.name.as_str(), size(&t.dims))).collect();
+    let made = |node: &pb::NodeProto| -> Option<u64> {
+        let told = |input: usize| node.input.get(input).and_then(|i| numbers.get(i));
+        let stored = node.input.first().and_then(|i| sizes.get(i.as_str())).copied().unwrap_or(1);
+        match node.op_type.as_str() {
+            "ConstantOfShape" => Some(size(told(0)?)),
+            "Expand" => Some(size(told(1)?)),
+            "Tile" => Some(size(told(1)?).saturating_mul(stored)),
+            "Pad" => Some(told(1)?.iter().map(|p| p.unsigned_abs()).max()?),
+            "Range" => Some(told(0)?.first()?.abs_diff(*told(1)?.first()?)),
+            "Resize" => Some(size(told(3)?)),
+            _ => None,
+        }
+    };
+    graph.node.iter().find(|n| made(n).is_some_and(|n| n > MAX_MADE)).map(label)
+}
+
+/// Values of a shape, what is no extent counting as one.
+fn size(dims: &[i64]) -> u64 {
+    dims.iter().fold(1, |n: u64, &d| n.saturating_mul(u64::try_from(d).unwrap_or(1).max(1)))
 }
