@@ -173,6 +173,7 @@ impl Forward {
             fact.rank() == 2 && fact.datum_type == f32::datum_type() && fact.shape.is_concrete(),
             "the first output must be a float embedding [batch, dim] of fixed shape, it is {fact:?}"
         );
+        limits::check_embedding(&fact.shape.eval_to_usize(&SymbolValues::default())?)?;
         let names = graph.output.iter().map(|o| o.name.clone());
         let statistics = names.zip(outputs).skip(1).collect();
         Ok(Self { model, input, embedding, statistics })
