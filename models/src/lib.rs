@@ -9,6 +9,7 @@ pub mod bundle;
 pub mod compile;
 pub mod contain;
 pub(crate) mod graph;
+pub mod import;
 pub mod input;
 pub mod layout;
 pub mod limits;

@@ -7,6 +7,7 @@ use ndarray::{ArrayD, IxDyn};
 use prost::Message;
 use sedge_engine::{Encoder, Engine, EngineError, TractStep};
 use sedge_models::compile::{Recipe, compile};
+use sedge_models::import::{ImportOptions, NormForm, import};
 use sedge_models::objective::{Objective, ProjectionHead};
 use sedge_models::optimizer::Optimizer;
 use sedge_models::{TrainingStep, limits, onnx};
@@ -25,7 +26,8 @@ pub enum Outcome {
 const MAX_RUN_WORK: usize = 1 << 27;
 
 /// Every target by name. A new entry point is one function and one line here.
-pub const ALL: [(&str, fn(&[u8]) -> Outcome); 3] = [("parse", parse), ("compile", compiled), ("encoder", encoder)];
+pub const ALL: [(&str, fn(&[u8]) -> Outcome); 4] =
+    [("parse", parse), ("compile", compiled), ("encoder", encoder), ("import", imported)];
 
 fn refused(said: &str) -> Outcome {
     assert!(!said.is_empty(), "an error that says nothing");
@@ -57,9 +59,37 @@ pub fn compiled(bytes: &[u8]) -> Outcome {
         Ok(model) => model,
         Err(error) => return refused(&error.to_string()),
     };
-    // Which weights, objective and optimiser: from the bytes, so that an input says it all.
-    let dice = bytes.iter().fold(17u32, |hash, &byte| hash.wrapping_mul(31).wrapping_add(byte.into()));
-    match compile(recipe(encoder, dice)) {
+    match compile(recipe(encoder, dice(bytes))) {
+        Ok(step) => check_step(&step),
+        Err(error) => refused(&error.to_string()),
+    }
+}
+
+/// Which weights, objective and optimiser: from the bytes, so that an input says it all.
+fn dice(bytes: &[u8]) -> u32 {
+    bytes.iter().fold(17, |hash: u32, &byte| hash.wrapping_mul(31).wrapping_add(byte.into()))
+}
+
+/// The importer, the compiler behind it, and the way back into the file.
+pub fn imported(bytes: &[u8]) -> Outcome {
+    let dice = dice(bytes);
+    let forms = [NormForm::Folded, NormForm::Affine, NormForm::Statistics];
+    let form = forms[(dice >> 10) as usize % forms.len()];
+    let imported = match import(bytes, &ImportOptions::new(4, form)) {
+        Ok(imported) => imported,
+        Err(error) => return refused(&error.to_string()),
+    };
+    let state = onnx::initializers(&imported.model);
+    match imported.write_back(bytes, &state) {
+        Ok(back) => {
+            if let Err(error) = onnx::read::parse(&back) {
+                panic!("what was written back cannot be read: {error}");
+            }
+        }
+        Err(error) => drop(refused(&error.to_string())),
+    }
+    let statistics = imported.statistics.clone();
+    match compile(Recipe { statistics, ..recipe(imported.model, dice) }) {
         Ok(step) => check_step(&step),
         Err(error) => refused(&error.to_string()),
     }
