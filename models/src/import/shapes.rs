@@ -1,26 +1,20 @@
 //! Shapes of every value by name, from tract's own analysis, its errors and panics contained.
 
 use std::collections::HashMap;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use tract_onnx::pb;
 use tract_onnx::prelude::*;
 
 use super::ImportError;
-use super::draft::{from_front, int, integers, label};
+use super::draft::{from_front, int, label};
+use crate::{contain, limits};
 
 /// Shapes by value name. A value whose shape could not be told is left out.
 pub(super) type Shapes = HashMap<String, Vec<usize>>;
 
-/// Most values that one operator may be told to make of a constant.
-const MAX_MADE: u64 = 1 << 26;
-
 /// The shapes of `model`, whose input shape is fixed.
 pub(super) fn of(mut model: pb::ModelProto, stage: &'static str) -> Result<Shapes, ImportError> {
-    if let Some(node) = model.graph.as_ref().and_then(oversized) {
-        let reason = format!("node `{node}` asks for more than {MAX_MADE} values");
-        return Err(ImportError::Shapes { stage, reason });
-    }
+    limits::check(&model, None)?;
     let norms = plain_norms(&mut model);
     let analyse = || -> TractResult<Shapes> {
         let mut analysed =
@@ -39,7 +33,7 @@ pub(super) fn of(mut model: pb::ModelProto, stage: &'static str) -> Result<Shape
         Ok(shapes)
     };
     // The model is only read; nothing half-changed outlives the panic.
-    let shapes = match catch_unwind(AssertUnwindSafe(analyse)) {
+    let shapes = match contain::quietly(analyse) {
         Ok(Ok(shapes)) => shapes,
         Ok(Err(error)) => return Err(ImportError::Shapes { stage, reason: format!("{error:#}") }),
         Err(_) => return Err(ImportError::Panicked { stage }),
@@ -68,31 +62,4 @@ fn plain_norms(model: &mut pb::ModelProto) -> Vec<(String, String, i64)> {
         node.attribute.clear();
     }
     norms
-}
-
-/// The first node that is told by stored numbers to make too much. The analysis computes what depends on
-/// constants alone, so this must be known before.
-fn oversized(graph: &pb::GraphProto) -> Option<String> {
-    let numbers = integers(graph);
-    let sizes: HashMap<&str, u64> =
-        graph.initializer.iter().map(|t| (t.name.as_str(), size(&t.dims))).collect();
-    let made = |node: &pb::NodeProto| -> Option<u64> {
-        let told = |input: usize| node.input.get(input).and_then(|i| numbers.get(i));
-        let stored = node.input.first().and_then(|i| sizes.get(i.as_str())).copied().unwrap_or(1);
-        match node.op_type.as_str() {
-            "ConstantOfShape" => Some(size(told(0)?)),
-            "Expand" => Some(size(told(1)?)),
-            "Tile" => Some(size(told(1)?).saturating_mul(stored)),
-            "Pad" => Some(told(1)?.iter().map(|p| p.unsigned_abs()).max()?),
-            "Range" => Some(told(0)?.first()?.abs_diff(*told(1)?.first()?)),
-            "Resize" => Some(size(told(3)?)),
-            _ => None,
-        }
-    };
-    graph.node.iter().find(|n| made(n).is_some_and(|n| n > MAX_MADE)).map(label)
-}
-
-/// Values of a shape, what is no extent counting as one.
-fn size(dims: &[i64]) -> u64 {
-    dims.iter().fold(1, |n: u64, &d| n.saturating_mul(u64::try_from(d).unwrap_or(1).max(1)))
 }

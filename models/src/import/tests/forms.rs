@@ -5,7 +5,6 @@ use crate::architecture::{Architecture, Form, fold as fold_weights};
 use crate::compile::{Recipe, compile};
 use crate::objective::Objective;
 use crate::onnx::build::Batch;
-use crate::optimizer::Optimizer;
 
 #[test]
 fn statistics_are_those_of_pytorch_in_training() {
@@ -62,17 +61,10 @@ fn the_compiler_takes_an_imported_encoder_as_it_is() {
     for norm in [NormForm::Folded, NormForm::Affine, NormForm::Statistics] {
         let encoder = imported(&file("cnn_norm"), norm);
         let trained: Vec<String> = encoder.weights.iter().map(|w| w.name.clone()).collect();
-        let step = compile(Recipe {
-            encoder: encoder.model.clone(),
-            trained: trained.clone(),
-            statistics: encoder.statistics.clone(),
-            objective: Objective::CrossEntropy { classes: 3 },
-            optimizer: Optimizer::Sgd { momentum: 0.9 },
-            lr: 0.1,
-            weight_decay: 0.0,
-            seed: 1,
-        })
-        .unwrap();
+        let objective = Objective::CrossEntropy { classes: 3 };
+        let recipe = Recipe::new(encoder.model.clone(), trained, objective);
+        let step =
+            compile(Recipe { statistics: encoder.statistics.clone(), lr: 0.1, seed: 1, ..recipe }).unwrap();
         let mut wanted = state(&encoder);
         wanted.extend(encoder.statistics.clone());
         assert_eq!(encoder.statistics.len(), if norm == NormForm::Statistics { 6 } else { 0 });
