@@ -229,6 +229,6 @@ impl TypedOp for Call {
                 self.kernel()
             );
         }
-        Ok(self.outputs().iter().map(|shape| f32::fact(shape)).collect())
+        Ok(self.outputs().iter().map(f32::fact).collect())
     }
 }
