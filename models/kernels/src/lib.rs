@@ -6,6 +6,7 @@
 //! [`KernelError`] before it writes anything. Results are equal, bit for bit, on any number of
 //! [`Threads`].
 
+mod buffer;
 pub mod convolution;
 pub mod depthwise;
 pub mod elementwise;

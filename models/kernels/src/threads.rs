@@ -5,11 +5,18 @@
 //! the shape alone and its parts are added in order. So results are equal, bit for bit, on any
 //! number of threads.
 
+use std::ops::{Deref, DerefMut};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
 use crate::KernelError;
+use crate::buffer::Buffer;
 use crate::simd::Level;
 
 /// Most threads of one pool.
 pub const MAX_THREADS: usize = 256;
+
+/// Most buffers kept for each thread.
+const BUFFERS_PER_THREAD: usize = 4;
 
 /// A pool of threads and the instruction set that kernels use on them.
 #[derive(Debug)]
@@ -17,6 +24,8 @@ pub struct Threads {
     pool: Option<rayon::ThreadPool>,
     count: usize,
     level: Level,
+    /// Buffers between two uses: from the allocator every page of them would come zeroed anew.
+    buffers: Mutex<Vec<Buffer>>,
 }
 
 impl Threads {
@@ -45,7 +54,7 @@ impl Threads {
             Some(pool.map_err(|error| KernelError::Threads { count, reason: error.to_string() })?)
         };
         let level = if level.is_available() { level } else { Level::Portable };
-        Ok(Self { pool, count, level })
+        Ok(Self { pool, count, level, buffers: Mutex::default() })
     }
 
     /// The number of threads.
@@ -56,6 +65,22 @@ impl Threads {
     /// The instruction set, which this machine has.
     pub fn level(&self) -> Level {
         self.level
+    }
+
+    /// A buffer of `length` floats, which hold what its last user left.
+    pub(crate) fn scratch(&self, length: usize) -> Scratch<'_> {
+        let mut buffers = self.buffers();
+        // The smallest that is large enough, else the largest.
+        let fits = |buffer: &Buffer| (buffer.room() < length, buffer.room().abs_diff(length));
+        let best = buffers.iter().enumerate().min_by_key(|(_, buffer)| fits(buffer)).map(|(index, _)| index);
+        let buffer = best.map(|index| buffers.swap_remove(index)).unwrap_or_default();
+        drop(buffers);
+        Scratch { buffer: buffer.resized(length), threads: self }
+    }
+
+    fn buffers(&self) -> MutexGuard<'_, Vec<Buffer>> {
+        // A buffer promises nothing of its contents, so a panic of its user leaves nothing broken.
+        self.buffers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Calls `work` once for each part, on any thread and in any order; returns when all are done.
@@ -72,6 +97,36 @@ impl Threads {
                 });
             }
             _ => parts.into_iter().for_each(work),
+        }
+    }
+}
+
+/// A buffer of a kernel, given back to its [`Threads`] when dropped.
+pub(crate) struct Scratch<'a> {
+    buffer: Buffer,
+    threads: &'a Threads,
+}
+
+impl Deref for Scratch<'_> {
+    type Target = [f32];
+
+    fn deref(&self) -> &[f32] {
+        &self.buffer
+    }
+}
+
+impl DerefMut for Scratch<'_> {
+    fn deref_mut(&mut self) -> &mut [f32] {
+        &mut self.buffer
+    }
+}
+
+impl Drop for Scratch<'_> {
+    fn drop(&mut self) {
+        let buffer = std::mem::take(&mut self.buffer);
+        let mut buffers = self.threads.buffers();
+        if buffers.len() < BUFFERS_PER_THREAD * self.threads.count {
+            buffers.push(buffer);
         }
     }
 }

@@ -9,6 +9,9 @@ use crate::product::tile::Finish;
 use crate::threads::run_length;
 use crate::{KernelError, Threads};
 
+/// Output positions that all groups compute before the next.
+const GROUPED_ROWS: usize = 192;
+
 /// Convolves `x`, adds `bias`, and keeps the result within `clip`, both bounds included.
 ///
 /// `x` and `out` have the input's and output's shape of the kernel's geometry, `bias` one value a
@@ -37,23 +40,28 @@ pub fn forward(
     let run = run_length(out.len() / channels, threads.count(), 1);
     let pieces = out.chunks_mut(run * channels).enumerate().collect();
     threads.for_each(pieces, |(index, out): (usize, &mut [f32])| {
-        let rows = index * run..index * run + out.len() / channels;
-        for part in parts {
-            let width = geometry.group_in();
-            let patches = Patches {
-                source: x,
-                axes,
-                channels: geometry.channels_in,
-                offset: part.group * width,
-                width,
-                in_place: geometry.taps() > 1 || in_place(part.layout.columns),
-            };
-            let offset = part.group * geometry.group_out();
-            let bias = bias.and_then(|bias| bias.get(offset..));
-            let place = |row| (row - rows.start) * channels + offset;
-            let finish = Finish { accumulate: false, bias, clip };
-            let mut lines = Lines::new(&part.layout);
-            multiply(&patches, rows.clone(), &part.layout, &part.panels, out, place, finish, &mut lines);
+        let mut lines = Lines::new(threads);
+        // Every group reads its part of the same cache lines: one after the other while they are near.
+        let step = if parts.len() > 1 { GROUPED_ROWS } else { run };
+        for (chunk, out) in out.chunks_mut(step * channels).enumerate() {
+            let start = index * run + chunk * step;
+            let rows = start..start + out.len() / channels;
+            for part in parts {
+                let width = geometry.group_in();
+                let patches = Patches {
+                    source: x,
+                    axes,
+                    channels: geometry.channels_in,
+                    offset: part.group * width,
+                    width,
+                    in_place: geometry.taps() > 1 || in_place(part.layout.columns),
+                };
+                let offset = part.group * geometry.group_out();
+                let bias = bias.and_then(|bias| bias.get(offset..));
+                let place = |row| (row - start) * channels + offset;
+                let finish = Finish { accumulate: false, bias, clip };
+                multiply(&patches, rows.clone(), part.packed(), out, place, finish, &mut lines);
+            }
         }
     });
     Ok(())

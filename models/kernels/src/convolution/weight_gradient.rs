@@ -8,8 +8,8 @@ use super::patches::Patches;
 use crate::error::check_length;
 use crate::product::left::Columns;
 use crate::product::multiply::{Lines, multiply};
-use crate::product::right::Layout;
-use crate::product::tile::{COLUMN_DEPTH, Finish};
+use crate::product::right::{Layout, Packed};
+use crate::product::tile::{COLUMN_DEPTH, Finish, padded};
 use crate::{KernelError, Threads};
 
 /// Most columns of patches that are packed at a time, so that they stay in the second-level cache.
@@ -48,9 +48,9 @@ pub fn weight_gradient(
         check_length(name, "dbias", dbias.len(), &[geometry.channels_out])?;
     }
     let plan = Plan::new(geometry, dbias.is_some(), threads.count());
-    let mut sums = vec![0.0; plan.length()];
+    let mut sums = threads.scratch(plan.length());
     let mut work = Vec::new();
-    let mut rest = sums.as_mut_slice();
+    let mut rest = &mut *sums;
     for part in plan.parts() {
         let (sums, after) = rest.split_at_mut(part.length(geometry));
         rest = after;
@@ -170,20 +170,28 @@ impl Part {
             channels: geometry.channels_in,
             offset: self.group * width,
             width,
-            in_place: false,
+            in_place: true,
         };
         let (sums, bias) = sums.split_at_mut(outputs * columns);
+        bias.fill(0.0);
         let block = Layout::for_columns(threads.level(), COLUMN_DEPTH, columns);
-        let mut panels = vec![0.0; block.length()];
-        let mut row = vec![0.0; columns + 8];
-        let mut lines = Lines::new(&block);
+        let padded = padded(threads.level(), columns);
+        let mut panels = threads.scratch(block.length());
+        let mut row = threads.scratch(padded + 8);
+        let mut lines = Lines::new(threads);
         for position in self.chunk.clone().step_by(COLUMN_DEPTH) {
             let depth = COLUMN_DEPTH.min(self.chunk.end - position);
             let layout = block.one_block(depth);
             let mut places = patches.places(position);
             for k in 0..depth {
-                patches.write(places.next(), self.piece.start, columns, &mut row);
-                layout.pack_row(&mut panels, k, &row);
+                let place = places.next();
+                let whole = patches.direct(place, self.piece.start, columns).filter(|_| columns == padded);
+                let row = whole.unwrap_or_else(|| {
+                    patches.write(place, self.piece.start, columns, &mut row);
+                    row[columns..].fill(0.0);
+                    &row
+                });
+                layout.pack_row(&mut panels, k, row);
             }
             let stride = geometry.channels_out;
             let values = &dy[position * stride + self.group * outputs..];
@@ -195,7 +203,8 @@ impl Part {
             let finish = Finish { accumulate: position > self.chunk.start, bias: None, clip: None };
             let place = |row| row * columns;
             let left = Columns { values, stride };
-            multiply(&left, 0..outputs, &layout, &panels, sums, place, finish, &mut lines);
+            let right = Packed { layout, panels: &panels };
+            multiply(&left, 0..outputs, right, sums, place, finish, &mut lines);
         }
     }
 }

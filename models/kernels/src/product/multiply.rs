@@ -3,15 +3,21 @@
 use std::ops::Range;
 
 use super::left::Left;
-use super::right::Layout;
+use super::right::Packed;
 use super::tile::{BlockProduct, Finish, Line, STRIDE, block_rows, padded};
+use crate::Threads;
+use crate::threads::Scratch;
 
 /// Lines of one block, which one part of the work reuses for all of its blocks.
-pub(crate) struct Lines(Vec<Line>);
+pub(crate) struct Lines<'a>(Scratch<'a>);
 
-impl Lines {
-    pub(crate) fn new(layout: &Layout) -> Self {
-        Self(vec![[0.0; STRIDE]; block_rows(layout.level)])
+impl<'a> Lines<'a> {
+    pub(crate) fn new(threads: &'a Threads) -> Self {
+        Self(threads.scratch(block_rows(threads.level()) * STRIDE))
+    }
+
+    fn as_slice(&mut self) -> &mut [Line] {
+        self.0.as_chunks_mut().0
     }
 }
 
@@ -21,18 +27,21 @@ impl Lines {
 pub(crate) fn multiply(
     left: &impl Left,
     rows: Range<usize>,
-    layout: &Layout,
-    panels: &[f32],
+    right: Packed<'_>,
     out: &mut [f32],
     place: impl Fn(usize) -> usize,
     finish: Finish<'_>,
-    Lines(lines): &mut Lines,
+    lines: &mut Lines<'_>,
 ) {
+    let lines = lines.as_slice();
+    let Packed { layout, panels } = right;
+    // The operand may be packed for another level than that of the threads.
+    let most = lines.len().min(block_rows(layout.level));
     let mut places = Vec::with_capacity(lines.len());
     let last = layout.blocks().count() - 1;
     let mut row = rows.start;
     while row < rows.end {
-        let count = lines.len().min(rows.end - row);
+        let count = most.min(rows.end - row);
         places.clear();
         places.extend((row..row + count).map(&place));
         for (block, (first, depth)) in layout.blocks().enumerate() {

@@ -21,6 +21,13 @@ pub(crate) struct Layout {
     block: usize,
 }
 
+/// A packed right operand.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Packed<'a> {
+    pub(crate) layout: Layout,
+    pub(crate) panels: &'a [f32],
+}
+
 impl Layout {
     /// The fewest near-equal blocks that fit a line.
     pub(crate) fn new(level: Level, depth: usize, columns: usize) -> Self {
@@ -58,8 +65,13 @@ impl Layout {
 
     /// First column and width of each panel.
     pub(crate) fn panels(&self) -> impl Iterator<Item = (usize, usize)> + use<> {
+        self.panels_from(0)
+    }
+
+    /// The panels from the one that begins at `column` on.
+    fn panels_from(&self, column: usize) -> impl Iterator<Item = (usize, usize)> + use<> {
         let Self { level, columns, .. } = *self;
-        let mut column = 0;
+        let mut column = column;
         std::iter::from_fn(move || {
             (column < columns).then(|| {
                 let width = panel_width(level, columns - column);
@@ -127,14 +139,37 @@ impl Layout {
         }
     }
 
-    /// Packs row `k` of a block of `depth` rows, the only block.
+    /// Packs row `k` of the only block; the row is as long as the panels are wide together.
     pub(crate) fn pack_row(&self, panels: &mut [f32], k: usize, row: &[f32]) {
-        for (column, width) in self.panels() {
+        let done = match panel_width(self.level, usize::MAX) {
+            32 => self.pack_whole::<32>(panels, k, row),
+            16 => self.pack_whole::<16>(panels, k, row),
+            _ => self.pack_whole::<8>(panels, k, row),
+        };
+        for (column, width) in self.panels_from(done) {
             let start = column * self.depth + k * width;
-            let used = width.min(self.columns - column);
             let into = panels.get_mut(start..start + width).unwrap_or_default();
-            put(into, row.get(column..column + used).unwrap_or_default());
+            put(into, row.get(column..column + width).unwrap_or_default());
         }
+    }
+
+    /// Packs the part of a row that goes to panels of the usual width, in moves of known length;
+    /// returns its columns.
+    #[inline(always)]
+    fn pack_whole<const WIDTH: usize>(&self, panels: &mut [f32], k: usize, row: &[f32]) -> usize {
+        let (row, _) = row.as_chunks::<WIDTH>();
+        let mut column = 0;
+        for from in row {
+            if column >= self.columns || panel_width(self.level, self.columns - column) != WIDTH {
+                break;
+            }
+            let start = column * self.depth + k * WIDTH;
+            if let Some(into) = panels.get_mut(start..).and_then(|into| into.first_chunk_mut::<WIDTH>()) {
+                *into = *from;
+            }
+            column += WIDTH;
+        }
+        column
     }
 }
 

@@ -25,8 +25,8 @@ macro_rules! each_row {
 pub(crate) const DEPTH: usize = 256;
 
 /// Deepest block of a left operand that lies column by column: every column of a tile takes a cache
-/// line of its own.
-pub(crate) const COLUMN_DEPTH: usize = 128;
+/// line of its own. No power of two, or equal rows of all panels would share one cache set.
+pub(crate) const COLUMN_DEPTH: usize = 124;
 
 /// Floats from one line to the next. A copy may run over the end of its depth by less than the
 /// difference, and 17 cache lines between rows keep them out of each other's cache sets.
@@ -129,7 +129,7 @@ impl Task for BlockProduct<'_> {
                 }
             } else if I::FUSED {
                 match width {
-                    24 => self.panel::<I, 4, 24>(column),
+                    24 => self.panel::<I, 3, 24>(column),
                     _ => self.panel::<I, 6, 16>(column),
                 }
             } else {
@@ -178,11 +178,17 @@ fn sum_rows<I: Instructions, const ROWS: usize, const WIDTH: usize>(
     panel: &[[f32; WIDTH]],
 ) -> [[f32; WIDTH]; ROWS] {
     let depth = panel.len().min(DEPTH);
-    let rows = rows.map(|row| row.get(..depth).unwrap_or(&ZEROS[..depth]));
+    // One by one: the rows were just written, and a wider read than the writes would wait for them.
+    let mut whole = [&ZEROS[..depth]; ROWS];
+    each_row!(ROWS, |row| {
+        if let Some(found) = rows[row].get(..depth) {
+            whole[row] = found;
+        }
+    });
     let mut sums = [[0.0; WIDTH]; ROWS];
     for (k, right) in panel[..depth].iter().enumerate() {
         each_row!(ROWS, |row| {
-            let left = rows[row][k];
+            let left = whole[row][k];
             for column in 0..WIDTH {
                 sums[row][column] = I::mul_add(left, right[column], sums[row][column]);
             }
