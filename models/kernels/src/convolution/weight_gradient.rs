@@ -13,7 +13,7 @@ use crate::product::tile::{COLUMN_DEPTH, Finish, padded};
 use crate::{KernelError, Threads};
 
 /// Most columns of patches that are packed at a time, so that they stay in the second-level cache.
-const MAX_COLUMNS: usize = 384;
+const MAX_COLUMNS: usize = 256;
 
 /// Positions that are worth a sum of their own.
 const CHUNK_POSITIONS: usize = 2048;
