@@ -26,7 +26,7 @@ const MAX_SUMS: usize = 1 << 20;
 /// `dbias` that of the bias, given input `x` and gradient `dy` of the output; adds if `accumulate`.
 ///
 /// The positions are cut into chunks by the shape alone, whose sums are added in order. Works in
-/// 500 KiB for each thread and 4 MiB, or the size of the weights where that is more, for all.
+/// 250 KiB for each thread and 4 MiB, or the size of the weights where that is more, for all.
 ///
 /// # Errors
 /// When the geometry is refused or a slice does not have the length of its shape.
