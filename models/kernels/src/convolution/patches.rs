@@ -159,7 +159,7 @@ impl Patches<'_> {
 
     /// Columns `first..first + depth` of the row at `place` where they lie, if they lie side by side.
     #[inline(always)]
-    pub(super) fn direct(&self, place: Place, first: usize, depth: usize) -> Option<&[f32]> {
+    fn direct(&self, place: Place, first: usize, depth: usize) -> Option<&[f32]> {
         let [image, row, column] = place;
         let [vertical, horizontal] = &self.axes;
         let run = horizontal.taps * self.width;

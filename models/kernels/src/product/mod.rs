@@ -1,7 +1,7 @@
 //! Matrix products.
 //!
-//! One engine serves products and convolutions: a left operand gives its rows a
-//! block at a time, the right operand is packed into panels, and the tile multiplies the two.
+//! One engine serves products and convolutions: a left operand gives its rows a block at a time, the
+//! right operand is packed into panels, and the tile multiplies the two.
 
 pub(crate) mod left;
 pub(crate) mod multiply;

@@ -16,7 +16,7 @@ impl<'a> Lines<'a> {
         Self(threads.scratch(block_rows(threads.level()) * STRIDE))
     }
 
-    fn as_slice(&mut self) -> &mut [Line] {
+    pub(crate) fn as_slice(&mut self) -> &mut [Line] {
         self.0.as_chunks_mut().0
     }
 }

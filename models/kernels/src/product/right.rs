@@ -139,7 +139,8 @@ impl Layout {
         }
     }
 
-    /// Packs row `k` of the only block; the row is as long as the panels are wide together.
+    /// Packs row `k` of the only block; the row is at least as long as the panels are wide together,
+    /// and what it holds beyond its columns is multiplied but not written.
     pub(crate) fn pack_row(&self, panels: &mut [f32], k: usize, row: &[f32]) {
         let done = match panel_width(self.level, usize::MAX) {
             32 => self.pack_whole::<32>(panels, k, row),
