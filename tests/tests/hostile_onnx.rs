@@ -82,7 +82,8 @@ fn read_mutants(seed: u64, count: u64) -> Said {
         .unwrap();
     let (send, lines) = mpsc::channel();
     let stdout = BufReader::new(child.stdout.take().unwrap());
-    let reader = std::thread::spawn(move || stdout.lines().map_while(Result::ok).try_for_each(|l| send.send(l)));
+    let reader =
+        std::thread::spawn(move || stdout.lines().map_while(Result::ok).try_for_each(|l| send.send(l)));
     let mut stderr = child.stderr.take().unwrap();
     let errors = std::thread::spawn(move || {
         let mut text = String::new();
@@ -141,7 +142,14 @@ fn broken_networks_are_refused_or_made_into_valid_graphs() {
     let said = read_mutants(seed, count);
     let report = format!(
         "seed {seed}: {} inputs; parsed {}, compiled {}, encoders {}, imported {}; slowest {} ms ({}); {}\n",
-        said.inputs, said.made[0], said.made[1], said.made[2], said.made[3], said.slowest.0, said.slowest.1, said.end
+        said.inputs,
+        said.made[0],
+        said.made[1],
+        said.made[2],
+        said.made[3],
+        said.slowest.0,
+        said.slowest.1,
+        said.end
     );
     std::io::stderr().write_all(report.as_bytes()).unwrap();
     assert_eq!(said.inputs as u64, count);

@@ -13,7 +13,8 @@ pub(super) type Shapes = HashMap<String, Vec<usize>>;
 
 /// The shapes of `model`, whose input shape is fixed.
 pub(super) fn of(model: &pb::ModelProto, stage: &'static str) -> Result<Shapes, ImportError> {
-    limits::check(model, None)?;
+    let refused = |error: limits::LimitError| ImportError::Shapes { stage, reason: error.to_string() };
+    limits::check(model, None).map_err(refused)?;
     let analyse = || -> TractResult<Shapes> {
         let mut analysed = tract_onnx::onnx().with_ignore_output_shapes(true).model_for_proto_model(model)?;
         analysed.analyse(false)?;

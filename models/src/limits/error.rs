@@ -22,7 +22,9 @@ pub enum LimitError {
         name: String,
     },
     /// A symbolic dimension that is no plain expression.
-    #[error("`{name}` has a symbolic dimension of {bytes} bytes or too many parentheses; give it a short name")]
+    #[error(
+        "`{name}` has a symbolic dimension of {bytes} bytes or too many parentheses; give it a short name"
+    )]
     Symbol {
         /// The value.
         name: String,
@@ -41,7 +43,9 @@ pub enum LimitError {
         operator: String,
     },
     /// The size of an output depends on data.
-    #[error("{place}: the size of its output depends on {what}, which is not constant; fix the shapes before saving")]
+    #[error(
+        "{place}: the size of its output depends on {what}, which is not constant; fix the shapes before saving"
+    )]
     Unbounded {
         /// The node.
         place: String,
@@ -81,7 +85,9 @@ pub enum LimitError {
         limit: usize,
     },
     /// A value too large.
-    #[error("{place} makes up to {found} values; at most {limit} fit one tensor. Use a smaller batch or input")]
+    #[error(
+        "{place} makes up to {found} values; at most {limit} fit one tensor. Use a smaller batch or input"
+    )]
     Elements {
         /// The node.
         place: String,

@@ -157,11 +157,7 @@ impl<'a> Walk<'a> {
         Ok(self.cost)
     }
 
-    fn charge(
-        &mut self,
-        bounds: &rules::Bounds,
-        place: impl Fn() -> String,
-    ) -> Result<(), LimitError> {
+    fn charge(&mut self, bounds: &rules::Bounds, place: impl Fn() -> String) -> Result<(), LimitError> {
         let cost = &mut self.cost;
         let is_constant = bounds.values.iter().all(|value| value.constant);
         let elements = bounds.values.iter().fold(0usize, |sum, value| sum.saturating_add(value.elements));

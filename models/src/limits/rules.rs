@@ -25,14 +25,65 @@ impl From<Value> for Bounds {
 /// Bounds the outputs of one node.
 pub(super) fn outputs(site: &Site<'_>) -> Result<Bounds, LimitError> {
     Ok(match site.operator() {
-        "Abs" | "Acos" | "Acosh" | "Asin" | "Asinh" | "Atan" | "Atanh" | "BitwiseNot" | "Ceil" | "Celu"
-        | "Clip" | "Cos" | "Cosh" | "CumSum" | "Dropout" | "Elu" | "Erf" | "Exp" | "Floor" | "Gelu"
-        | "GroupNormalization" | "HardSigmoid" | "HardSwish" | "Hardmax" | "InstanceNormalization" | "IsInf"
-        | "IsNaN" | "LRN" | "LayerNormalization" | "LeakyRelu" | "Log" | "LogSoftmax" | "LpNormalization"
-        | "MeanVarianceNormalization" | "Mish" | "Neg" | "Not" | "Reciprocal" | "Relu" | "Round" | "Selu"
-        | "Shrink" | "Sigmoid" | "Sign" | "Sin" | "Sinh" | "Softmax" | "Softplus" | "Softsign" | "Sqrt"
-        | "Tan" | "Tanh" | "ThresholdedRelu" | "Trilu" | "BatchNormalization" | "ScatterElements"
-        | "ScatterND" | "DequantizeLinear" | "QuantizeLinear" => like(site.input(0)?).into(),
+        "Abs"
+        | "Acos"
+        | "Acosh"
+        | "Asin"
+        | "Asinh"
+        | "Atan"
+        | "Atanh"
+        | "BitwiseNot"
+        | "Ceil"
+        | "Celu"
+        | "Clip"
+        | "Cos"
+        | "Cosh"
+        | "CumSum"
+        | "Dropout"
+        | "Elu"
+        | "Erf"
+        | "Exp"
+        | "Floor"
+        | "Gelu"
+        | "GroupNormalization"
+        | "HardSigmoid"
+        | "HardSwish"
+        | "Hardmax"
+        | "InstanceNormalization"
+        | "IsInf"
+        | "IsNaN"
+        | "LRN"
+        | "LayerNormalization"
+        | "LeakyRelu"
+        | "Log"
+        | "LogSoftmax"
+        | "LpNormalization"
+        | "MeanVarianceNormalization"
+        | "Mish"
+        | "Neg"
+        | "Not"
+        | "Reciprocal"
+        | "Relu"
+        | "Round"
+        | "Selu"
+        | "Shrink"
+        | "Sigmoid"
+        | "Sign"
+        | "Sin"
+        | "Sinh"
+        | "Softmax"
+        | "Softplus"
+        | "Softsign"
+        | "Sqrt"
+        | "Tan"
+        | "Tanh"
+        | "ThresholdedRelu"
+        | "Trilu"
+        | "BatchNormalization"
+        | "ScatterElements"
+        | "ScatterND"
+        | "DequantizeLinear"
+        | "QuantizeLinear" => like(site.input(0)?).into(),
         "Identity" | "Cast" | "CastLike" => kept(site.input(0)?).into(),
         "Add" | "Sub" | "Mul" | "Div" | "Max" | "Min" | "Mean" | "Sum" | "Pow" | "Mod" | "PRelu" | "And"
         | "Or" | "Xor" | "Equal" | "Greater" | "GreaterOrEqual" | "Less" | "LessOrEqual" | "BitShift"
@@ -70,7 +121,9 @@ pub(super) fn outputs(site: &Site<'_>) -> Result<Bounds, LimitError> {
         "Gemm" => products::gemm(site)?,
         "Einsum" => products::einsum(site)?,
         "RNN" | "GRU" | "LSTM" => products::recurrent(site)?,
-        "ArgMax" | "ArgMin" => shapes::reduce(site, site.attribute("axis").map(|a| vec![a.i]).or(Some(vec![0])))?.into(),
+        "ArgMax" | "ArgMin" => {
+            shapes::reduce(site, site.attribute("axis").map(|a| vec![a.i]).or(Some(vec![0])))?.into()
+        }
         name if name.starts_with("Reduce") => {
             let axes = match site.ints("axes") {
                 Some(axes) => Some(axes.to_vec()),
@@ -103,8 +156,8 @@ fn count(shape: &[usize]) -> i64 {
 fn pointwise(site: &Site<'_>) -> Result<Value, LimitError> {
     site.input(0)?;
     // tract keeps extents that do not fit each other as an expression, which grows from node to node.
-    let value = broadcast(site.all())
-        .ok_or_else(|| site.operand("its operands cannot be stretched to one shape"))?;
+    let value =
+        broadcast(site.all()).ok_or_else(|| site.operand("its operands cannot be stretched to one shape"))?;
     let numbers = folded(site);
     Ok(value.with_numbers(numbers.map(Numbers::Ints)))
 }

@@ -55,7 +55,7 @@ impl Window {
             dilations: list("dilations", rank, 1, 1)?,
             pads: before.iter().copied().zip(after.iter().copied()).collect(),
             padding,
-            ceil: site.int("ceil_mode", 0) != 0,
+            ceil: site.flag("ceil_mode", 0)?,
             kernel,
         })
     }
@@ -104,7 +104,11 @@ fn map(batch: usize, channels: usize, spatial: Vec<usize>) -> Value {
 }
 
 /// Weights `[out, in / groups, kernel...]` and the number of groups, checked against each other.
-fn filters<'a>(site: &Site<'a>, channels: usize, of_out: bool) -> Result<(usize, &'a [usize], usize), LimitError> {
+fn filters<'a>(
+    site: &Site<'a>,
+    channels: usize,
+    of_out: bool,
+) -> Result<(usize, &'a [usize], usize), LimitError> {
     let groups = site.within("group", site.int("group", 1), 1, MAX_ELEMENTS as i64)?;
     let [first, second, kernel @ ..] = site.shape(1)? else {
         return Err(site.operand("weights of fewer than three axes"));
@@ -156,7 +160,8 @@ pub(super) fn transposed_convolution(site: &Site<'_>) -> Result<Bounds, LimitErr
         let span = (window.kernel[axis] - 1).saturating_mul(window.dilations[axis]).saturating_add(1);
         let full = extent.saturating_sub(1).saturating_mul(window.strides[axis]).saturating_add(span + more);
         let (before, after) = window.pads[axis];
-        let kept = full.checked_sub(before + after).filter(|kept| *kept > 0 && window.padding == Padding::Explicit);
+        let kept =
+            full.checked_sub(before + after).filter(|kept| *kept > 0 && window.padding == Padding::Explicit);
         extents.push(kept.ok_or_else(|| site.operand("the pads of a transposed convolution leave nothing"))?);
     }
     let value = map(batch, out, extents);

@@ -13,29 +13,145 @@ use super::seeds::{attribute, int_tensor, node};
 
 /// Numbers at which sizes, axes and strides go wrong.
 const NUMBERS: [i64; 24] = [
-    0, 1, 2, 3, 4, 5, 7, 8, 16, 64, 255, 4096, 65_536, 1 << 24, 1 << 31, 1 << 40, i64::MAX, i64::MAX - 1, -1, -2,
-    -3, -64, -(1 << 33), i64::MIN,
+    0,
+    1,
+    2,
+    3,
+    4,
+    5,
+    7,
+    8,
+    16,
+    64,
+    255,
+    4096,
+    65_536,
+    1 << 24,
+    1 << 31,
+    1 << 40,
+    i64::MAX,
+    i64::MAX - 1,
+    -1,
+    -2,
+    -3,
+    -64,
+    -(1 << 33),
+    i64::MIN,
 ];
 
 /// Operators to put in the place of others, those that no encoder should hold among them.
 const OPERATORS: [&str; 96] = [
-    "Abs", "Add", "And", "ArgMax", "ArrayFeatureExtractor", "Attention", "AveragePool", "BatchNormalization",
-    "BiasGelu", "BitShift", "Cast", "Ceil", "Clip", "Compress", "Concat", "Constant", "ConstantOfShape", "Conv",
-    "ConvInteger", "ConvTranspose", "CumSum", "DFT", "DepthToSpace", "DequantizeLinear", "Div", "Dropout",
-    "DynamicQuantizeLinear", "Einsum", "Equal", "Erf", "Exp", "Expand", "EyeLike", "Flatten", "GRU", "Gather",
-    "GatherElements", "GatherND", "Gemm", "GlobalAveragePool", "GlobalMaxPool", "GridSample",
-    "GroupNormalization", "HardSwish", "Hardmax", "Identity", "If", "InstanceNormalization", "LRN", "LSTM",
-    "LayerNormalization", "LeakyRelu", "Log", "LogSoftmax", "Loop", "LpNormalization", "MatMul",
-    "MatMulInteger", "Max", "MaxPool", "MelWeightMatrix", "Mod", "Mul", "Multinomial", "NonMaxSuppression",
-    "NonZero", "OneHot", "PRelu", "Pad", "Pow", "QuantizeLinear", "RNN", "RandomNormal", "Range", "Reciprocal",
-    "ReduceMax", "ReduceMean", "ReduceProd", "ReduceSum", "Reshape", "Resize", "STFT", "Scan",
-    "ScatterElements", "ScatterND", "Shape", "Size", "Slice", "Softmax", "SpaceToDepth", "Split", "Squeeze",
-    "Tile", "TopK", "Transpose", "Where",
+    "Abs",
+    "Add",
+    "And",
+    "ArgMax",
+    "ArrayFeatureExtractor",
+    "Attention",
+    "AveragePool",
+    "BatchNormalization",
+    "BiasGelu",
+    "BitShift",
+    "Cast",
+    "Ceil",
+    "Clip",
+    "Compress",
+    "Concat",
+    "Constant",
+    "ConstantOfShape",
+    "Conv",
+    "ConvInteger",
+    "ConvTranspose",
+    "CumSum",
+    "DFT",
+    "DepthToSpace",
+    "DequantizeLinear",
+    "Div",
+    "Dropout",
+    "DynamicQuantizeLinear",
+    "Einsum",
+    "Equal",
+    "Erf",
+    "Exp",
+    "Expand",
+    "EyeLike",
+    "Flatten",
+    "GRU",
+    "Gather",
+    "GatherElements",
+    "GatherND",
+    "Gemm",
+    "GlobalAveragePool",
+    "GlobalMaxPool",
+    "GridSample",
+    "GroupNormalization",
+    "HardSwish",
+    "Hardmax",
+    "Identity",
+    "If",
+    "InstanceNormalization",
+    "LRN",
+    "LSTM",
+    "LayerNormalization",
+    "LeakyRelu",
+    "Log",
+    "LogSoftmax",
+    "Loop",
+    "LpNormalization",
+    "MatMul",
+    "MatMulInteger",
+    "Max",
+    "MaxPool",
+    "MelWeightMatrix",
+    "Mod",
+    "Mul",
+    "Multinomial",
+    "NonMaxSuppression",
+    "NonZero",
+    "OneHot",
+    "PRelu",
+    "Pad",
+    "Pow",
+    "QuantizeLinear",
+    "RNN",
+    "RandomNormal",
+    "Range",
+    "Reciprocal",
+    "ReduceMax",
+    "ReduceMean",
+    "ReduceProd",
+    "ReduceSum",
+    "Reshape",
+    "Resize",
+    "STFT",
+    "Scan",
+    "ScatterElements",
+    "ScatterND",
+    "Shape",
+    "Size",
+    "Slice",
+    "Softmax",
+    "SpaceToDepth",
+    "Split",
+    "Squeeze",
+    "Tile",
+    "TopK",
+    "Transpose",
+    "Where",
 ];
 
 /// Symbolic dimensions, some of which only look like one.
-const SYMBOLS: [&str; 10] =
-    ["", "batch", "N", "a*b", "floor(N/0)", "((((((((((N))))))))))", "-----N", "N/2+1", "9999999999999999999", "é"];
+const SYMBOLS: [&str; 10] = [
+    "",
+    "batch",
+    "N",
+    "a*b",
+    "floor(N/0)",
+    "((((((((((N))))))))))",
+    "-----N",
+    "N/2+1",
+    "9999999999999999999",
+    "é",
+];
 
 /// A broken network and what was done to it.
 pub struct Mutant {
@@ -207,7 +323,10 @@ fn change_attribute(graph: &mut pb::GraphProto, rng: &mut impl Rng) -> Option<St
             format!("{what} of `{name}` is {:?}", attribute.ints)
         }
         2 if attribute.r#type == AttributeType::String as i32 => {
-            let equation = *pick(&["", "ii,ij->ij", "ab,cd->abcd", "...a,ab->...b", "b,b->", "bi,oi->zz", "SAME_LOWER"], rng)?;
+            let equation = *pick(
+                &["", "ii,ij->ij", "ab,cd->abcd", "...a,ab->...b", "b,b->", "bi,oi->zz", "SAME_LOWER"],
+                rng,
+            )?;
             attribute.s = equation.into();
             format!("{what} of `{name}` is {equation}")
         }
@@ -248,7 +367,12 @@ fn rewire(graph: &mut pb::GraphProto, rng: &mut impl Rng) -> Option<String> {
             let node = graph.node.remove(at);
             // Who read it now reads what it read.
             let (from, to) = (node.output.first()?.clone(), node.input.first()?.clone());
-            graph.node.iter_mut().flat_map(|n| &mut n.input).filter(|i| **i == from).for_each(|i| *i = to.clone());
+            graph
+                .node
+                .iter_mut()
+                .flat_map(|n| &mut n.input)
+                .filter(|i| **i == from)
+                .for_each(|i| *i = to.clone());
             format!("`{}` is skipped", node.name)
         }
         5 => {
@@ -264,7 +388,11 @@ fn rewire(graph: &mut pb::GraphProto, rng: &mut impl Rng) -> Option<String> {
         }
         7 => {
             let node = graph.node.get_mut(at)?;
-            if rng.random() { node.input.clear() } else { node.input.push(pick(&names, rng)?.clone()) }
+            if rng.random() {
+                node.input.clear()
+            } else {
+                node.input.push(pick(&names, rng)?.clone())
+            }
             format!("`{}` reads {:?}", node.name, node.input)
         }
         _ => {
@@ -353,7 +481,21 @@ fn add(graph: &mut pb::GraphProto, rng: &mut impl Rng) -> Option<String> {
         }
         _ => vec![node("OneHot", &[&read, &one, &asked], &made, &[])],
     };
-    let said = format!("{} of `{read}` by {:?} is put before node {at}", nodes.last()?.op_type, graph.initializer.iter().rev().nth(1)?.raw_data.as_chunks::<8>().0.iter().map(|b| i64::from_le_bytes(*b)).collect::<Vec<_>>());
+    let said = format!(
+        "{} of `{read}` by {:?} is put before node {at}",
+        nodes.last()?.op_type,
+        graph
+            .initializer
+            .iter()
+            .rev()
+            .nth(1)?
+            .raw_data
+            .as_chunks::<8>()
+            .0
+            .iter()
+            .map(|b| i64::from_le_bytes(*b))
+            .collect::<Vec<_>>()
+    );
     *graph.node.get_mut(at)?.input.first_mut()? = made;
     drop(graph.node.splice(at..at, nodes.drain(..)));
     Some(said)

@@ -189,7 +189,8 @@ fn pools() -> pb::ModelProto {
     let norm: Vec<String> = ["scale", "shift", "mean"].map(|n| net.weight(&format!("norm.{n}"), &[8])).into();
     let var = net.weight("norm.var", &[8]);
     let var = net.op("Abs", &[&var], &[]);
-    let y = net.op("BatchNormalization", &[&y, &norm[0], &norm[1], &norm[2], &var], &[Float("epsilon", 0.01)]);
+    let y =
+        net.op("BatchNormalization", &[&y, &norm[0], &norm[1], &norm[2], &var], &[Float("epsilon", 0.01)]);
     let y = net.op("HardSwish", &[&y], &[]);
     let pool = [Ints("kernel_shape", &[3, 3]), Ints("strides", &[2, 2]), Ints("pads", &[1; 4])];
     let y = net.op("MaxPool", &[&y], &pool);

@@ -97,7 +97,8 @@ pub fn imported(bytes: &[u8]) -> Outcome {
 
 fn recipe(encoder: ModelProto, dice: u32) -> Recipe {
     let names = onnx::initializers(&encoder).into_keys();
-    let trained: Vec<String> = names.enumerate().filter(|(i, _)| (dice >> (i % 8)) & 1 == 0).map(|n| n.1).collect();
+    let trained: Vec<String> =
+        names.enumerate().filter(|(i, _)| (dice >> (i % 8)) & 1 == 0).map(|n| n.1).collect();
     let head = ProjectionHead { hidden: 4, out: 3 };
     let contrast = Objective::NtXent { head, temperature: 0.5 };
     Recipe {
