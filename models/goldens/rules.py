@@ -31,6 +31,17 @@ class Branches(nn.Module):
         return torch.cat([b(x).reshape(x.shape[0], -1) for b in s.branches], 1)
 
 
+class Rows(nn.Module):
+    """Each function of a row of its own."""
+
+    def __init__(s, *functions):
+        super().__init__()
+        s.functions = functions
+
+    def forward(s, x):
+        return torch.cat([f(x[i : i + 1]) for i, f in enumerate(s.functions)])
+
+
 class Then(nn.Module):
     def __init__(s, first, *then):
         super().__init__()
@@ -147,12 +158,13 @@ def networks():
             nn.AvgPool1d(3, 2, 1)]
     norms = [nn.LayerNorm(8), nn.RMSNorm(8), nn.GroupNorm(5, 5), nn.InstanceNorm1d(5, affine=True)]
     return {
-        "functions": (Branches(*functions), 2 * torch.randn(2, 2, 5)),
+        "functions": (Rows(*functions), 2 * torch.randn(len(functions), 7)),
         "moves": (Branches(*moves), sequence),
         "reductions": (Branches(*reductions), sequence),
         "products": (Branches(*products), sequence),
         "pools": (Branches(*pools), image),
-        "tied_pools": (Branches(*pools), few),
+        # Without the global one, which is exported as a reduction: that shares between tied values.
+        "tied_pools": (Branches(*pools[:4]), few),
         "means": (Branches(*means), image),
         "convolutions": (Branches(*convolutions), image),
         "padded": (Then(nn.Conv2d(2, 2, 1), *padded), image),

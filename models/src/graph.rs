@@ -21,6 +21,9 @@ use tract_onnx::tract_core::ops::nn::{Reduce, Reducer};
 /// Arithmetic instead of a comparison, because tract fuses it.
 pub(crate) const STEEP: f32 = 1e38;
 
+/// The scope of nodes that gradient rules wire.
+pub(crate) const BACKWARD: &str = "backward";
+
 /// A typed graph that is being added to.
 pub(crate) struct Graph {
     pub(crate) model: TypedModel,
@@ -83,9 +86,24 @@ impl Graph {
         inputs: &[OutletId],
     ) -> TractResult<OutletId> {
         let op = op.into();
+        if self.scope == BACKWARD
+            && let Some(known) = self.same(&*op, inputs)
+        {
+            return Ok(known);
+        }
         let name = self.fresh_name(&op.name());
         let outputs = self.model.wire_node(name, op, inputs)?;
         outputs.first().copied().context("operator without output")
+    }
+
+    /// A node that does `op` over `inputs` already. Rules ask for the same value again and again (a
+    /// square, a mask), and tract's own merging of equal nodes fails on pairs of them whose inputs list
+    /// them in different orders.
+    fn same(&self, op: &dyn TypedOp, inputs: &[OutletId]) -> Option<OutletId> {
+        let first = inputs.first()?;
+        let users = &self.model.node(first.node).outputs.get(first.slot)?.successors;
+        let mut nodes = users.iter().map(|user| self.model.node(user.node));
+        nodes.find(|node| node.inputs.as_slice() == inputs && *node.op == *op).map(|node| node.id.into())
     }
 
     pub(crate) fn source(&mut self, name: &str, shape: &[usize]) -> TractResult<OutletId> {
@@ -365,5 +383,31 @@ impl Graph {
             copies.extend(outputs.iter().enumerate().map(|(slot, &o)| (OutletId::new(id, slot), o)));
         }
         Ok(roots.iter().map(|root| *copies.get(root).unwrap_or(root)).collect())
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stamp_copies_only_what_depends_on_what_is_replaced() {
+        let mut graph = Graph::new(TypedModel::default());
+        let (x, w, t) = (
+            graph.source("x", &[2, 3]).unwrap(),
+            graph.source("w", &[2, 3]).unwrap(),
+            graph.source("t", &[2, 3]).unwrap(),
+        );
+        let shared = graph.element(math::exp(), x).unwrap();
+        let product = graph.mul(shared, w).unwrap();
+        let root = graph.add(product, shared).unwrap();
+        let before = graph.model.nodes().len();
+        let stamped = graph.stamp(&[root, shared], &HashMap::from([(w, t)])).unwrap();
+        assert_eq!(graph.model.nodes().len(), before + 2, "a product and a sum");
+        assert_eq!(stamped[1], shared);
+        let sum = graph.model.node(stamped[0].node).clone();
+        assert_eq!(sum.inputs[1], shared);
+        assert_eq!(graph.model.node(sum.inputs[0].node).inputs.as_slice(), [shared, t]);
     }
 }

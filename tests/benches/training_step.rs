@@ -19,7 +19,6 @@ use std::time::{Duration, Instant};
 
 use clap::Parser;
 use ndarray::{ArrayD, IxDyn};
-use prost::Message;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use sedge_engine::{Encoder, Engine, Options, TractStep};
@@ -28,6 +27,7 @@ use sedge_models::compile::{Recipe, VIEWS, compile};
 use sedge_models::import::{ImportOptions, NormForm, import};
 use sedge_models::objective::{Objective, ProjectionHead};
 use sedge_models::onnx::build::Batch;
+use sedge_models::selection::{Selection, describe_stages};
 use serde::{Deserialize, Serialize};
 
 /// Networks of `peers/nets.py`, the rows of a step, and the parts of them that are trained.
@@ -45,6 +45,8 @@ const INFERENCE: [(&str, [usize; 2]); 3] = [("cnn64", [1, 32]), ("imu", [1, 32])
 /// As in `peers/nets.py`.
 const HEAD: ProjectionHead = ProjectionHead { hidden: 128, out: 64 };
 const TEMPERATURE: f32 = 0.2;
+/// Rows of a step of our presets.
+const PRESET_BATCH: usize = 32;
 
 type Failure = Box<dyn Error>;
 
@@ -154,6 +156,54 @@ fn measure(arguments: &Arguments, file: &Path) -> Result<(), Failure> {
         timed(span, || Ok(step.step(&[(VIEWS, views.view())], &[]).map(drop)?))?
     };
     println!("{}", serde_json::to_string(&cost)?);
+    Ok(())
+}
+
+/// The step that trains `part` of the encoder in `bytes`; batch norms are trained by batch statistics
+/// where everything is, and folded otherwise.
+fn recipe(bytes: &[u8], part: &str, batch: usize) -> Result<Recipe, Failure> {
+    let selection: Selection = part.parse()?;
+    let norm = if selection == Selection::All { NormForm::Statistics } else { NormForm::Folded };
+    let encoder = import(bytes, &ImportOptions::new(batch, norm))?;
+    let blocks: Vec<String> = encoder.blocks.iter().map(|block| block.name.clone()).collect();
+    let named = encoder.weights.iter().map(|w| (w.name.as_str(), w.shape.as_slice()));
+    let (weights, _) = describe_stages(&blocks, named);
+    let trained = match selection {
+        Selection::Last(n) => {
+            let kept = encoder.blocks.iter().rev().take(n).flat_map(|block| block.weights.clone());
+            kept.collect()
+        }
+        selection => selection.choose(&weights, &blocks)?.trained,
+    };
+    let objective = Objective::NtXent { head: HEAD, temperature: TEMPERATURE };
+    let statistics = encoder.statistics;
+    Ok(Recipe { statistics, lr: 0.01, seed: 1, ..Recipe::new(encoder.model, trained, objective) })
+}
+
+/// Our presets alone, all layers.
+fn presets(span: Duration) -> Result<(), Failure> {
+    for (name, sample) in
+        [("image-tiny", vec![3, 64, 64]), ("image-small", vec![3, 64, 64]), ("imu-small", vec![6, 128])]
+    {
+        let architecture = Architecture::preset(name)?;
+        let weights = architecture.initial_weights(&sample, 1)?;
+        let encoder = architecture.graph(Form::Training, Batch::Fixed(PRESET_BATCH), &sample, &weights)?;
+        let trained = weights.keys().filter(|name| !name.contains("running")).cloned().collect();
+        let objective = Objective::NtXent { head: HEAD, temperature: TEMPERATURE };
+        let recipe = Recipe {
+            statistics: weights.clone(),
+            lr: 0.01,
+            seed: 1,
+            ..Recipe::new(encoder, trained, objective)
+        };
+        let mut step = TractStep::new(&compile(recipe)?)?;
+        let views = noise(&[&[PRESET_BATCH], sample.as_slice()].concat());
+        let cost = timed(span, || Ok(step.step(&[(VIEWS, views.view())], &[]).map(drop)?))?;
+        println!(
+            "{name}, all layers, {PRESET_BATCH} rows: best {:.1} ms, median {:.1} ms",
+            cost.best, cost.median
+        );
+    }
     Ok(())
 }
 

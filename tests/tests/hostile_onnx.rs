@@ -64,7 +64,7 @@ fn reader() {
 #[derive(Default)]
 struct Said {
     inputs: usize,
-    made: [usize; 3],
+    made: [usize; targets::ALL.len()],
     slowest: (u64, String),
     end: String,
 }
@@ -141,8 +141,15 @@ fn broken_networks_are_refused_or_made_into_valid_graphs() {
     }
     let said = read_mutants(seed, count);
     let report = format!(
-        "seed {seed}: {} inputs; parsed {}, compiled {}, encoders {}; slowest {} ms ({}); {}\n",
-        said.inputs, said.made[0], said.made[1], said.made[2], said.slowest.0, said.slowest.1, said.end
+        "seed {seed}: {} inputs; parsed {}, compiled {}, encoders {}, imported {}; slowest {} ms ({}); {}\n",
+        said.inputs,
+        said.made[0],
+        said.made[1],
+        said.made[2],
+        said.made[3],
+        said.slowest.0,
+        said.slowest.1,
+        said.end
     );
     std::io::stderr().write_all(report.as_bytes()).unwrap();
     assert_eq!(said.inputs as u64, count);

@@ -18,7 +18,6 @@ use sedge_models::compile::{Recipe, compile};
 use sedge_models::lora;
 use sedge_models::objective::{Objective, ProjectionHead};
 use sedge_models::onnx::build::Batch;
-use sedge_models::optimizer::Optimizer;
 use sedge_models::selection::{Scope, Selection, describe_stages};
 use sedge_models::{InputSpec, Modality, Tensors};
 use serde_json::Value;

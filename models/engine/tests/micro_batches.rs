@@ -48,7 +48,7 @@ fn values(shape: &[usize], kind: usize) -> ArrayD<f32> {
     ArrayD::from_shape_simple_fn(shape, || {
         at += 1;
         match kind {
-            2 => (at % 3 == 0) as u8 as f32,
+            2 => f32::from(u8::from(at.is_multiple_of(3))),
             _ => (at as f32 * 0.37).sin(),
         }
     })
@@ -172,6 +172,13 @@ fn settings_out_of_range_are_named() {
     assert_eq!(setting(moco(ROWS * MICRO - 1, 0.9), Optimizer::SGD, ROWS, MICRO), "queue");
     assert_eq!(setting(moco(usize::MAX, 0.9), Optimizer::SGD, ROWS, 1), "queue");
     assert_eq!(setting(moco(30, 0.9), Optimizer::SGD, 3, 1), "the encoder's batch");
+    let queue = Objective::Moco {
+        head: ProjectionHead { hidden: 8, out: 1 << 14 },
+        temperature: 0.2,
+        queue: 1 << 14,
+        ema: 0.9,
+    };
+    assert_eq!(setting(queue, Optimizer::SGD, ROWS, 1), "values of the queue");
     let wide = ProjectionHead { hidden: usize::MAX, out: 4 };
     assert_eq!(setting(Objective::vicreg(wide), Optimizer::SGD, ROWS, 1), "head.hidden");
 }

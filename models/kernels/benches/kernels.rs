@@ -47,11 +47,13 @@ const PRODUCTS: [(&str, usize, [usize; 3], [bool; 2]); 7] = [
     ("linear 8192x128x512", 1, [8192, 128, 512], [false, true]),
 ];
 
+type Work = Box<dyn FnMut(&Threads)>;
+
 /// A kernel to time.
 struct Case {
     name: String,
     operations: f64,
-    work: Box<dyn FnMut(&Threads)>,
+    work: Work,
 }
 
 fn main() {
@@ -138,7 +140,7 @@ fn convolution(case: &Convolution, threads: &Threads) -> Vec<Case> {
     let (again, also) = (kernel.clone(), kernel);
     let (input, gradient) = (x.clone(), dy.clone());
     let named = |direction: &str| format!("{} {direction}", case.0);
-    let work: [(&str, Box<dyn FnMut(&Threads)>); 3] = [
+    let work: [(&str, Work); 3] = [
         (
             "forward",
             Box::new(move |threads| {

@@ -70,6 +70,6 @@ pub(crate) fn limit(
         kernel,
         argument,
         value: shape.to_vec(),
-        reason: "is more than 2^30 floats: cut the batch",
+        reason: "is more than 2^30 floats: cut it into several calls",
     })
 }

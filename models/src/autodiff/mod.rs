@@ -45,7 +45,7 @@ use tract_onnx::tract_core::ops;
 pub use cut::TrainableCut;
 
 use crate::fused::Call;
-use crate::graph::Graph;
+use crate::graph::{BACKWARD, Graph};
 
 /// An operator that has no gradient rule, or one that its rule does not cover.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -95,7 +95,7 @@ pub(crate) fn differentiate(
     loss: OutletId,
     weights: &[OutletId],
 ) -> TractResult<Vec<OutletId>> {
-    graph.enter("backward");
+    graph.enter(BACKWARD);
     let order = graph.model.eval_order()?;
     let needed = depends_on(graph, &order, weights);
     let rank = graph.rank(loss)?;

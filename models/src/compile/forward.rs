@@ -6,6 +6,7 @@ use tract_onnx::tract_core::internal::*;
 
 use crate::fused;
 use crate::layout::channels_last;
+use crate::limits;
 
 /// The encoder as a decluttered, channels-last graph.
 pub(super) struct Forward {
@@ -30,6 +31,7 @@ impl Forward {
             fact.rank() == 2 && fact.datum_type == f32::datum_type() && fact.shape.is_concrete(),
             "the first output must be a float embedding [batch, dim] of fixed shape, it is {fact:?}"
         );
+        limits::check_embedding(&fact.shape.eval_to_usize(&SymbolValues::default())?)?;
         let names = graph.output.iter().map(|o| o.name.clone());
         let statistics = names.zip(outputs).skip(1).collect();
         Ok(Self { model, input, embedding, statistics })

@@ -13,24 +13,27 @@ use prost::Message;
 pub(crate) fn expanded(model: &TypedModel) -> TypedModel {
     let mut graph = Graph::new(TypedModel::default());
     let mut mapped = std::collections::HashMap::new();
+    // An input that nothing reads is still an input.
+    for &input in model.input_outlets().unwrap() {
+        let fact = model.outlet_fact(input).unwrap().clone();
+        mapped.insert(input, graph.model.add_source(&model.node(input.node).name, fact).unwrap());
+    }
     for id in model.eval_order().unwrap() {
         let node = model.node(id);
         let inputs: Vec<OutletId> = node.inputs.iter().map(|i| mapped[i]).collect();
         let outputs: Vec<OutletId> = if let Some(call) = node.op_as::<Call>() {
             call.body(&mut graph, &inputs).unwrap()
         } else if node.op_is::<TypedSource>() {
-            vec![graph.model.add_source(&node.name, node.outputs[0].fact.clone()).unwrap()]
+            continue;
         } else {
             let name = graph.fresh_name(&node.name);
             graph.model.wire_node(name, node.op.clone(), &inputs).unwrap().to_vec()
         };
         mapped.extend(outputs.into_iter().enumerate().map(|(slot, o)| (OutletId::new(id, slot), o)));
     }
-    let renamed = |outlets: &[OutletId]| outlets.iter().map(|o| mapped[o]).collect::<Vec<_>>();
-    let mut model_ = graph.model;
-    model_.set_input_outlets(&renamed(model.input_outlets().unwrap())).unwrap();
-    model_.select_output_outlets(&renamed(model.output_outlets().unwrap())).unwrap();
-    model_
+    let outputs: Vec<OutletId> = model.output_outlets().unwrap().iter().map(|o| mapped[o]).collect();
+    graph.model.select_output_outlets(&outputs).unwrap();
+    graph.model
 }
 
 fn convolution() -> Convolution {

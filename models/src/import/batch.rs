@@ -8,7 +8,7 @@ use tract_onnx::pb;
 use tract_onnx::pb::tensor_proto::DataType;
 use tract_onnx::pb::tensor_shape_proto::dimension::Value as Dim;
 
-use super::draft::{Draft, label};
+use super::draft::{Draft, integers, label};
 use super::shapes::{self, Shapes};
 use super::trace::{Place, Trace};
 use super::{ImportError, ImportOptions};
@@ -84,8 +84,8 @@ fn extent(dim: &pb::tensor_shape_proto::Dimension) -> Option<usize> {
 pub(super) fn fix(draft: &mut Draft, input: &Input, batch: usize) -> Result<Shapes, ImportError> {
     let at = |batch: usize| [&[batch], input.sample.as_slice()].concat();
     draft.graph.input = vec![proto::value_info(&input.name, &at(input.batch))];
-    let old = shapes::of(&model(draft), "at the file's own batch")?;
-    let integers = draft.integers();
+    let old = shapes::of(model(draft), "at the file's own batch")?;
+    let integers = integers(&draft.graph);
     let mut trace = Trace {
         shapes: &old,
         integers: &integers,
@@ -135,7 +135,7 @@ pub(super) fn fix(draft: &mut Draft, input: &Input, batch: usize) -> Result<Shap
             repeats.len()
         ));
     }
-    let new = shapes::of(&model(draft), "at the batch asked for")?;
+    let new = shapes::of(model(draft), "at the batch asked for")?;
     for node in &draft.graph.node {
         let wrong = |o: &&String| {
             places.contains_key(*o) && new.get(*o).is_some_and(|found| scale(o).is_some_and(|s| s != *found))
@@ -163,7 +163,7 @@ fn baked(node: &pb::NodeProto, shapes: &Shapes, reason: &str) -> ImportError {
 /// Writes the shape of every reshape, expansion and resize as numbers. Gives how many differ from what a
 /// reshape said by numbers before.
 fn state_shapes(draft: &mut Draft, scale: &dyn Fn(&String) -> Option<Vec<usize>>) -> usize {
-    let before = draft.integers();
+    let before = integers(&draft.graph);
     let mut changed = 0;
     for at in 0..draft.graph.node.len() {
         let Some(node) = draft.graph.node.get(at) else { continue };

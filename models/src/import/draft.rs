@@ -84,14 +84,6 @@ impl Draft {
         readers
     }
 
-    /// Small integer constants by name.
-    pub(super) fn integers(&self) -> HashMap<String, Vec<i64>> {
-        let stored = self.graph.initializer.iter().map(|t| (&t.name, t));
-        let constants = self.graph.node.iter().filter(|n| n.op_type == "Constant");
-        let constants = constants.filter_map(|n| Some((n.output.first()?, constant(n)?)));
-        stored.chain(constants).filter_map(|(name, t)| Some((name.clone(), integers(t)?))).collect()
-    }
-
     /// Gives values other names, wherever they are read.
     pub(super) fn rename_reads(&mut self, names: &HashMap<String, String>) {
         for input in self.graph.node.iter_mut().flat_map(|n| &mut n.input) {
@@ -172,6 +164,13 @@ impl Draft {
     }
 }
 
+/// Small integer constants of `graph` by name.
+pub(super) fn integers(graph: &pb::GraphProto) -> HashMap<String, Vec<i64>> {
+    let stored = graph.initializer.iter().map(|t| (&t.name, t));
+    let constants = graph.node.iter().filter_map(|n| Some((n.output.first()?, constant(n)?)));
+    stored.chain(constants).filter_map(|(name, t)| Some((name.clone(), whole_numbers(t)?))).collect()
+}
+
 /// The name of a node, or of what it makes when it has none.
 pub(super) fn label(node: &pb::NodeProto) -> String {
     let name = if node.name.is_empty() { node.output.first() } else { Some(&node.name) };
@@ -210,7 +209,7 @@ pub(super) fn from_front(axis: i64, rank: usize) -> Option<usize> {
 /// Most values of a shape or list of axes.
 const MAX_INTEGERS: usize = 64;
 
-fn integers(tensor: &pb::TensorProto) -> Option<Vec<i64>> {
+fn whole_numbers(tensor: &pb::TensorProto) -> Option<Vec<i64>> {
     if tensor.data_type != pb::tensor_proto::DataType::Int64 as i32 {
         return None;
     }

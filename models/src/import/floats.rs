@@ -89,3 +89,30 @@ pub(super) fn to_single(graph: &mut pb::GraphProto) -> usize {
 fn is_wide(data_type: i32) -> bool {
     is_float(data_type) && data_type != DataType::Float as i32
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_floating_type_is_read_and_written() {
+        let values = ndarray::arr2(&[[1.0_f32, -0.5], [0.25, 3.0]]).into_dyn();
+        for (data_type, width) in [(DataType::Float, 4), (DataType::Double, 8), (DataType::Float16, 2)] {
+            let stored = tensor("w", &values, data_type as i32);
+            assert_eq!((stored.data_type, stored.raw_data.len()), (data_type as i32, 4 * width));
+            assert_eq!(array(&stored).unwrap(), values);
+        }
+        // The bits of 1, -0.5, 0.25 and 3 as halves.
+        let typed = pb::TensorProto {
+            dims: vec![2, 2],
+            data_type: DataType::Float16 as i32,
+            int32_data: vec![0x3c00, 0xb800, 0x3400, 0x4200],
+            ..Default::default()
+        };
+        assert_eq!(array(&typed).unwrap(), values);
+        let mut graph = pb::GraphProto { initializer: vec![typed], ..Default::default() };
+        assert_eq!(to_single(&mut graph), 1);
+        assert_eq!(graph.initializer[0].data_type, DataType::Float as i32);
+        assert_eq!(array(&graph.initializer[0]).unwrap(), values);
+    }
+}

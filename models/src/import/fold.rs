@@ -71,7 +71,7 @@ pub(super) fn all(
             node.input.truncate(1);
         }
     }
-    let outputs: Vec<String> = draft.graph.output.iter().map(|o| o.name.clone()).collect();
+    let outputs: HashSet<String> = draft.graph.output.iter().map(|o| o.name.clone()).collect();
     passed.retain(|output, _| !outputs.contains(output));
     draft.rename_reads(&passed);
     let left = std::mem::take(weights).into_iter().filter(|w| !gone.contains(&w.name));

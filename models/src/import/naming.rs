@@ -27,9 +27,14 @@ pub(super) fn bases(graph: &pb::GraphProto, plans: &[Plan]) -> Vec<String> {
             return format!("{layer}.{}", part(plan.role));
         }
         let node = graph.node.get(at);
-        let operator = || format!("{}_{at}", node.map_or("", |n| n.op_type.as_str()).to_ascii_lowercase());
-        let layer = node.and_then(|n| scope(&n.name)).unwrap_or_else(operator);
-        format!("{layer}.{}", part(plan.role))
+        match node.and_then(|n| scope(&n.name)) {
+            Some(layer) => format!("{layer}.{}", part(plan.role)),
+            // Without a dot: it names no layer.
+            None => {
+                let operator = node.map_or("", |n| n.op_type.as_str()).to_ascii_lowercase();
+                format!("{operator}_{at}_{}", part(plan.role))
+            }
+        }
     };
     plans.iter().map(base).collect()
 }
@@ -45,14 +50,16 @@ fn part(role: Role) -> &'static str {
     }
 }
 
-/// The layer of each batch norm by its node: that of the first of its four arrays whose layer no other norm
-/// has, because equal arrays are stored under the name of one layer only.
+/// The layer of each norm by its node: that of the first of its arrays whose layer no other norm has,
+/// because equal arrays are stored under the name of one layer only.
 fn norms(graph: &pb::GraphProto, plans: &[Plan]) -> HashMap<usize, String> {
     let mut candidates: HashMap<usize, Vec<&str>> = HashMap::new();
     let mut order = vec![];
     for plan in plans {
         let Some(&(at, _)) = plan.reads.first() else { continue };
-        if graph.node.get(at).is_some_and(|n| n.op_type == "BatchNormalization") {
+        let is_norm =
+            |n: &pb::NodeProto| ["BatchNormalization", "LayerNormalization"].contains(&n.op_type.as_str());
+        if graph.node.get(at).is_some_and(is_norm) {
             let names = candidates.entry(at).or_insert_with(|| {
                 order.push(at);
                 vec![]
@@ -95,7 +102,10 @@ fn biased(graph: &pb::GraphProto, plans: &[Plan]) -> HashMap<usize, String> {
             layers.entry(product).or_insert_with(|| layer.to_string());
         }
     }
-    // A scope in the node's own name says it better.
-    layers.retain(|&at, _| graph.node.get(at).is_none_or(|n| scope(&label(n)).is_none()));
+    // A scope in the node's own name says it better, unless it only says part of it.
+    layers.retain(|&at, layer| {
+        let own = graph.node.get(at).and_then(|n| scope(&label(n)));
+        own.is_none_or(|own| layer.starts_with(&own))
+    });
     layers
 }

@@ -282,7 +282,8 @@ impl Trace<'_> {
 }
 
 /// The place of the batch in `shape` when `rows` lie in front of it in row-major order. An axis that is
-/// just the batch is preferred to one that merges it with others.
+/// just the batch is preferred to one that merges it with others, and the last, which holds features, comes
+/// last: of tokens and features, `[tokens, features]`, the tokens take the batch.
 pub(super) fn locate(rows: usize, batch: usize, shape: &[usize]) -> Option<Place> {
     let mut starts = Vec::with_capacity(shape.len());
     let mut before = 1_usize;
@@ -291,15 +292,22 @@ pub(super) fn locate(rows: usize, batch: usize, shape: &[usize]) -> Option<Place
         before = before.saturating_mul(extent);
     }
     let axes = || starts.iter().copied().zip(shape.iter().copied()).enumerate();
+    let last = shape.len().saturating_sub(1);
     let exact = axes().find(|&(_, (start, extent))| start == rows && extent == batch);
-    let leading = || axes().find(|&(_, (start, extent))| start == rows && holds(extent, batch));
-    if let Some((axis, _)) = exact.or_else(leading) {
+    let leading = |also_last: bool| {
+        let fits = |&(axis, (start, extent)): &(usize, (usize, usize))| {
+            start == rows && holds(extent, batch) && (also_last || rows == 1 || axis != last)
+        };
+        axes().find(fits)
+    };
+    if let Some((axis, _)) = exact.or_else(|| leading(false)) {
         return Some(Place { axis, pre: 1 });
     }
-    axes().find_map(|(axis, (start, extent))| {
-        let pre = rows.checked_div(start).filter(|pre| pre * start == rows)?;
+    let inside = axes().find_map(|(axis, (start, extent))| {
+        let pre = rows.checked_div(start).filter(|&pre| pre > 1 && pre * start == rows)?;
         holds(extent, pre.checked_mul(batch)?).then_some(Place { axis, pre })
-    })
+    });
+    inside.or_else(|| leading(true).map(|(axis, _)| Place { axis, pre: 1 }))
 }
 
 fn holds(extent: usize, factor: usize) -> bool {
@@ -319,6 +327,8 @@ mod tests {
         // Tokens and batch merged, tokens outside.
         assert_eq!(locate(5, 2, &[10, 16]), at(0, 5));
         assert_eq!(locate(5, 1, &[5, 1, 3, 16]), at(1, 1));
+        assert_eq!(locate(5, 1, &[5, 16]), at(0, 5));
+        assert_eq!(locate(5, 1, &[5, 2, 8]), at(1, 1));
         // A batch of two does not fit rows of three.
         assert_eq!(locate(1, 2, &[3, 8]), None);
     }

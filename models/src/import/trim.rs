@@ -1,7 +1,7 @@
 //! What training does not want: initializers listed as inputs, dropout, copies, outputs that nobody asked
 //! for, and the training outputs of batch norms.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use tract_onnx::pb;
 
@@ -46,8 +46,7 @@ fn is_statistic(name: &str) -> bool {
 /// Takes initializers out of the list of inputs.
 pub(super) fn inputs(draft: &mut Draft) {
     let before = draft.graph.input.len();
-    let stored: std::collections::HashSet<String> =
-        draft.graph.initializer.iter().map(|t| t.name.clone()).collect();
+    let stored: HashSet<String> = draft.graph.initializer.iter().map(|t| t.name.clone()).collect();
     draft.graph.input.retain(|i| !stored.contains(&i.name));
     let listed = before - draft.graph.input.len();
     if listed > 0 {
@@ -57,7 +56,7 @@ pub(super) fn inputs(draft: &mut Draft) {
 
 /// Removes dropout and copies, and turns batch norms to inference.
 pub(super) fn passages(draft: &mut Draft) {
-    let outputs: Vec<String> = draft.graph.output.iter().map(|o| o.name.clone()).collect();
+    let outputs: HashSet<String> = draft.graph.output.iter().map(|o| o.name.clone()).collect();
     let mut same: HashMap<String, String> = HashMap::new();
     let (mut dropped, mut training) = (0, 0);
     for node in &mut draft.graph.node {

@@ -191,7 +191,8 @@ fn plan(draft: &Draft, known: &HashMap<String, Known>, keep_tied: bool) -> Vec<P
             });
             if let Some(plan) = plans.get_mut(index) {
                 plan.reads.push((at, slot));
-                if !plan.slots.contains(&slot_of_origin) {
+                // Readers behind one transposition have one origin; all others differ.
+                if plan.slots.last() != Some(&slot_of_origin) {
                     plan.slots.push(slot_of_origin);
                 }
             }

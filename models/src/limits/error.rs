@@ -108,4 +108,14 @@ pub enum LimitError {
         /// The limit.
         limit: usize,
     },
+    /// An embedding of too many rows or values, or of none.
+    #[error("the embedding has shape {found:?}; up to {batch} rows of up to {dim} values are trained on")]
+    Embedding {
+        /// Its shape.
+        found: Vec<usize>,
+        /// Most rows.
+        batch: usize,
+        /// Most values.
+        dim: usize,
+    },
 }

@@ -52,6 +52,10 @@ pub const MAX_SYMBOL_BYTES: usize = 256;
 pub const MAX_SYMBOL_DEPTH: usize = 4;
 /// Largest extent of a window, a stride, a dilation or a pad.
 pub const MAX_WINDOW: usize = 1 << 14;
+/// Most rows of a batch that is trained on: contrastive losses compare every row with every other.
+pub const MAX_BATCH: usize = 1 << 12;
+/// Most values of one embedding that is trained on: heads and losses hold matrices of its square.
+pub const MAX_EMBEDDING: usize = 1 << 13;
 
 /// What one run of a graph costs, from above.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -82,6 +86,17 @@ pub fn check(model: &ModelProto, batch: Option<usize>) -> Result<Cost, LimitErro
     }
     let opset = crate::onnx::default_opset(model).unwrap_or(0);
     Walk::new(graph, batch)?.run(graph, opset)
+}
+
+/// Bounds an embedding `[batch, dim]` before an objective makes matrices of its extents.
+///
+/// # Errors
+/// [`LimitError::Embedding`] when the batch is beyond [`MAX_BATCH`], or `dim` beyond [`MAX_EMBEDDING`].
+pub fn check_embedding(shape: &[usize]) -> Result<(), LimitError> {
+    match shape {
+        &[batch, dim] if (1..=MAX_BATCH).contains(&batch) && (1..=MAX_EMBEDDING).contains(&dim) => Ok(()),
+        _ => Err(LimitError::Embedding { found: shape.to_vec(), batch: MAX_BATCH, dim: MAX_EMBEDDING }),
+    }
 }
 
 struct Walk<'a> {

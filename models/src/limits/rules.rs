@@ -165,7 +165,9 @@ fn count(shape: &[usize]) -> i64 {
 
 fn pointwise(site: &Site<'_>) -> Result<Value, LimitError> {
     site.input(0)?;
-    let value = broadcast(site.all());
+    // tract keeps extents that do not fit each other as an expression, which grows from node to node.
+    let value =
+        broadcast(site.all()).ok_or_else(|| site.operand("its operands cannot be stretched to one shape"))?;
     let numbers = folded(site);
     Ok(value.with_numbers(numbers.map(Numbers::Ints)))
 }

@@ -118,18 +118,14 @@ pub(super) fn stretched(a: &[usize], b: &[usize]) -> Option<Vec<usize>> {
         .collect()
 }
 
-/// The bound of `values` stretched to each other.
-pub(super) fn broadcast<'v>(values: impl Iterator<Item = &'v Value>) -> Value {
-    values
-        .map(|value| Value {
-            elements: value.elements,
-            shape: value.shape.clone(),
-            numbers: None,
-            constant: false,
-        })
-        .reduce(|a, b| {
-            let shape = a.shape.as_ref().zip(b.shape.as_ref()).and_then(|(a, b)| stretched(a, b));
-            shape.map_or_else(|| Value::unshaped(a.elements.saturating_mul(b.elements)), Value::of_shape)
-        })
-        .unwrap_or_else(|| Value::unshaped(1))
+/// The bound of `values` stretched to each other, `None` where known shapes do not fit.
+pub(super) fn broadcast<'v>(values: impl Iterator<Item = &'v Value>) -> Option<Value> {
+    let mut all = Value::of_shape(vec![]);
+    for value in values {
+        all = match (&all.shape, &value.shape) {
+            (Some(a), Some(b)) => Value::of_shape(stretched(a, b)?),
+            _ => Value::unshaped(all.elements.saturating_mul(value.elements)),
+        };
+    }
+    Some(all)
 }

@@ -5,7 +5,9 @@ use serde::{Deserialize, Serialize};
 use tract_onnx::prelude::*;
 use tract_onnx::tract_core::ops::math;
 
+use super::MAX_VALUES;
 use crate::architecture::Initial;
+use crate::compile::Setting;
 use crate::graph::Graph;
 use crate::tensors::Tensors;
 
@@ -68,11 +70,18 @@ impl Trained {
         initial: Initial,
         rng: &mut ChaCha8Rng,
     ) -> TractResult<OutletId> {
+        check_values(&format!("values of `{name}`"), shape)?;
         let outlet = graph.source(&name, shape)?;
         self.initial.insert(name.clone(), initial.draw(shape, rng));
         self.weights.push((name, outlet));
         Ok(outlet)
     }
+}
+
+/// Whether a tensor of `shape` has at most [`MAX_VALUES`]. Runs before they are drawn.
+pub(super) fn check_values(what: &str, shape: &[usize]) -> TractResult<()> {
+    let values = shape.iter().fold(1usize, |values, &extent| values.saturating_mul(extent));
+    Setting::range(what, values, 1, MAX_VALUES).map_err(TractError::new)
 }
 
 impl ProjectionHead {

@@ -12,7 +12,7 @@ use rand_chacha::ChaCha8Rng;
 use tract_onnx::prelude::*;
 use tract_onnx::tract_core::ops::math;
 
-use super::head::Trained;
+use super::head::{Trained, check_values};
 use super::rows::{mean_rows, paired_rows, partners, row_products, unit_rows};
 use super::{ProjectionHead, Student, Wired};
 use crate::architecture::Initial;
@@ -37,6 +37,7 @@ pub(super) fn wire(
             wanted: format!("at least the {whole} keys of one whole batch"),
         }));
     }
+    check_values("values of the queue", &[length, head.out])?;
     let mut trained = Trained::default();
     let z = head.wire(graph, &mut trained, student.embedding, rng)?;
     let (teacher, taught) = Teacher::of(graph, z, student, &trained)?;

@@ -32,6 +32,10 @@ pub(crate) use head::Trained;
 
 /// Widest layer of a head, and longest queue: what is larger is a slip, and would ask for gigabytes.
 pub const MAX_WIDTH: usize = 1 << 16;
+/// Most values of one weight of a head, or of a queue.
+pub const MAX_VALUES: usize = 1 << 26;
+/// Most rows of a batch whose rows are compared with each other.
+pub const MAX_ROWS: usize = 4096;
 
 /// What to train for.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -4,6 +4,7 @@
 use tract_onnx::prelude::*;
 use tract_onnx::tract_core::ops::math;
 
+use super::MAX_ROWS;
 use crate::compile::Setting;
 use crate::graph::Graph;
 
@@ -13,11 +14,14 @@ pub(super) const TINY: f32 = 1e-12;
 /// Number of rows of `z`, which must be at least `pairs` pairs of views.
 pub(super) fn paired_rows(graph: &Graph, z: OutletId, pairs: usize) -> TractResult<usize> {
     let rows = graph.shape(z)?[0];
-    if rows < 2 * pairs || !rows.is_multiple_of(2) {
+    if !(2 * pairs..=MAX_ROWS).contains(&rows) || !rows.is_multiple_of(2) {
         return Err(TractError::new(Setting {
             setting: "the encoder's batch".into(),
             found: rows.to_string(),
-            wanted: format!("an even number of rows, two views of each sample, from {} on", 2 * pairs),
+            wanted: format!(
+                "an even number of rows, two views of each sample, from {} to {MAX_ROWS}",
+                2 * pairs
+            ),
         }));
     }
     Ok(rows)

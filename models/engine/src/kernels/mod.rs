@@ -129,7 +129,7 @@ impl TypedOp for Kernel {
     as_op!();
 
     fn output_facts(&self, _: &[&TypedFact]) -> TractResult<TVec<TypedFact>> {
-        Ok(self.work.shapes().iter().map(|shape| f32::fact(shape)).collect())
+        Ok(self.work.shapes().iter().map(f32::fact).collect())
     }
 }
 

@@ -110,7 +110,7 @@ fn a_bias_and_a_clip_are_taken_over() {
     let low = (math::max(), one.clone(), -0.2);
     let high = (math::min(), one.clone(), 0.5);
     assert_eq!(tailed(&[bias.clone(), low.clone(), high.clone()]), ["Convolution"]);
-    assert_eq!(tailed(&[low.clone()]), ["Convolution"]);
+    assert_eq!(tailed(std::slice::from_ref(&low)), ["Convolution"]);
     assert_eq!(tailed(&[low.clone(), bias.clone()]).len(), 2);
     assert_eq!(tailed(&[high.clone(), low.clone()]).len(), 2);
     assert_eq!(tailed(&[(math::add(), vec![4, 3, 6], 1.0)]).len(), 2);

@@ -3,8 +3,8 @@
 use super::geometry::Geometry;
 use super::patches::{Axis, Phase};
 use crate::buffer::Buffer;
-use crate::error::check_length;
-use crate::product::right::Layout;
+use crate::error::{check_length, limit};
+use crate::product::right::{Layout, Packed};
 use crate::{KernelError, Threads};
 
 /// Most pairs of group and phase of a packed kernel.
@@ -40,6 +40,12 @@ pub(super) struct Part {
     pub(super) phases: Option<[Phase; 2]>,
 }
 
+impl Part {
+    pub(super) fn packed(&self) -> Packed<'_> {
+        Packed { layout: self.layout, panels: &self.panels }
+    }
+}
+
 impl PackedKernel {
     /// Packs `kernel`, which is `[out, in / groups, height, width]`.
     ///
@@ -54,25 +60,24 @@ impl PackedKernel {
         geometry.check("convolution kernel")?;
         let level = threads.level();
         let (group_in, group_out) = (geometry.group_in(), geometry.group_out());
-        let part = |group, phases: Option<[Phase; 2]>| {
-            let (taps, depth, columns) = match &phases {
+        let layout = |phases: &Option<[Phase; 2]>| {
+            let (taps, depth, columns) = match phases {
                 None => (geometry.taps(), group_in, group_out),
                 Some([vertical, horizontal]) => {
                     (vertical.axis.taps * horizontal.axis.taps, group_out, group_in)
                 }
             };
             // Taps side by side in the source are one run, if no other group lies between them.
-            let (across, step) = match &phases {
+            let (across, step) = match phases {
                 None => (geometry.kernel[1], geometry.dilation[1]),
                 Some([_, horizontal]) => (horizontal.axis.taps, horizontal.axis.tap_step),
             };
             let run = if geometry.groups == 1 && step == 1 { across * depth } else { depth };
-            let layout = Layout::with_runs(level, taps * depth, columns, run);
-            Part { group, layout, panels: Buffer::new(layout.length()), phases }
+            Layout::with_runs(level, taps * depth, columns, run)
         };
         let phases = match direction {
-            Direction::Forward => Vec::new(),
-            Direction::InputGradient => phases(geometry),
+            Direction::Forward => vec![None],
+            Direction::InputGradient => phases(geometry).into_iter().map(Some).collect(),
         };
         if phases.len().saturating_mul(geometry.groups) > MAX_PARTS {
             return Err(KernelError::Geometry {
@@ -82,13 +87,13 @@ impl PackedKernel {
                 reason: "times `groups` gives more than 2^20 phases: stride less or group less",
             });
         }
-        let mut parts = Vec::new();
+        let floats: usize = phases.iter().map(|phases| layout(phases).length()).sum();
+        limit("convolution kernel", "kernel", &[geometry.groups, floats])?;
+        let mut parts = Vec::with_capacity(geometry.groups * phases.len());
         for group in 0..geometry.groups {
-            match direction {
-                Direction::Forward => parts.push(part(group, None)),
-                Direction::InputGradient => {
-                    parts.extend(phases.iter().map(|phases| part(group, Some(*phases))));
-                }
+            for phases in &phases {
+                let layout = layout(phases);
+                parts.push(Part { group, layout, panels: Buffer::new(layout.length()), phases: *phases });
             }
         }
         let mut packed = Self { geometry: *geometry, direction, parts };

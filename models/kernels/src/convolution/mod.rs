@@ -1,9 +1,9 @@
 //! Dense convolutions, forward and both gradients, one- and two-dimensional.
 //!
-//! Each is a matrix product whose left or right operand is the patches of an image. The patches are
-//! gathered a block of rows at a time into the lines and panels that the product reads, so no image
-//! of patches is ever stored (M. Cho and D. Brand, "MEC: memory-efficient convolution", 2017, avoid
-//! it in part; here nothing of it is left).
+//! Each is a matrix product whose left or right operand is the patches of an image. Where the values
+//! of a patch lie side by side the product reads them in place (M. Dukhan, "The indirect convolution
+//! algorithm", 2019); else they are gathered, a block of rows at a time, into the lines and panels
+//! that the product reads. No image of patches is ever stored.
 
 mod forward;
 mod geometry;

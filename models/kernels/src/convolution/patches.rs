@@ -36,6 +36,16 @@ impl Axis {
         usize::try_from(place).ok().filter(|place| *place < self.length)
     }
 
+    /// Those of the rows for which all taps read side by side inside of the source.
+    fn whole_runs(&self, rows: Range<usize>) -> Range<usize> {
+        let step = self.row_step as isize;
+        let lowest = (-self.origin).max(0).unsigned_abs().div_ceil(self.row_step);
+        let room = self.length as isize - self.taps as isize - self.origin;
+        let end = if room < 0 { 0 } else { (room / step + 1).unsigned_abs() };
+        let start = lowest.clamp(rows.start, rows.end);
+        start..end.clamp(start, rows.end)
+    }
+
     /// Where tap 0 reads, if all taps read side by side inside of the source.
     fn run(&self, row: usize) -> Option<usize> {
         let begin = usize::try_from(self.origin + (row * self.row_step) as isize).ok()?;
@@ -149,7 +159,7 @@ impl Patches<'_> {
 
     /// Columns `first..first + depth` of the row at `place` where they lie, if they lie side by side.
     #[inline(always)]
-    pub(super) fn direct(&self, place: Place, first: usize, depth: usize) -> Option<&[f32]> {
+    fn direct(&self, place: Place, first: usize, depth: usize) -> Option<&[f32]> {
         let [image, row, column] = place;
         let [vertical, horizontal] = &self.axes;
         let run = horizontal.taps * self.width;
@@ -203,6 +213,56 @@ impl Patches<'_> {
         }
     }
 
+    /// Writes columns `first..first + depth` of `rows` to the lines, all rows of one image line
+    /// together: they read side by side, so most of the way to their values is the same.
+    #[inline(always)]
+    fn write_stretches(&self, rows: Range<usize>, first: usize, depth: usize, lines: &mut [Line]) {
+        let across = self.axes[1].rows.max(1);
+        let mut row = rows.start;
+        while row < rows.end {
+            let [image, line, column] = self.places(row).next();
+            let end = rows.end.min(row + across - column);
+            let lines = lines.get_mut(row - rows.start..end - rows.start).unwrap_or_default();
+            let inside = self.axes[1].whole_runs(column..column + end - row);
+            for (offset, into) in lines.iter_mut().enumerate() {
+                if !inside.contains(&(column + offset)) {
+                    self.write([image, line, column + offset], first, depth, into);
+                }
+            }
+            if !inside.is_empty() {
+                let lines = lines.get_mut(inside.start - column..inside.end - column).unwrap_or_default();
+                self.write_stretch([image, line, inside.start], first, depth, lines);
+            }
+            row = end;
+        }
+    }
+
+    /// As [`Patches::write`] for consecutive rows from `place` on, whose taps are all in the source.
+    #[inline(always)]
+    fn write_stretch(&self, place: Place, first: usize, depth: usize, lines: &mut [Line]) {
+        let [image, row, column] = place;
+        let [vertical, horizontal] = &self.axes;
+        let Some(begin) = horizontal.run(column) else { return };
+        let run = horizontal.taps * self.width;
+        let step = horizontal.row_step * self.channels;
+        let (mut tap, mut from) = if first == 0 { (0, 0) } else { (first / run, first % run) };
+        let mut at = 0;
+        while at < depth {
+            let length = (run - from).min(depth - at);
+            if let Some(height) = vertical.at(row, tap) {
+                let start = ((image * vertical.length + height) * horizontal.length + begin) * self.channels;
+                for (index, line) in lines.iter_mut().enumerate() {
+                    copy_run(self.source, start + index * step + from, length, line, at);
+                }
+            } else {
+                lines.iter_mut().for_each(|line| zero(line, at, length));
+            }
+            at += length;
+            from = 0;
+            tap += 1;
+        }
+    }
+
     /// Writes `length` columns from `from` on of one line of taps, tap by tap.
     fn write_taps(&self, start: usize, column: usize, from: usize, length: usize, line: &mut [f32]) {
         let horizontal = &self.axes[1];
@@ -232,6 +292,12 @@ impl Left for Patches<'_> {
         depth: usize,
         lines: &'a mut [Line],
     ) -> Block<'a> {
+        let run = self.axes[1].taps * self.width;
+        let apart = !self.in_place || first % run.max(1) + depth > run;
+        if apart && self.width == self.channels && self.axes[1].tap_step == 1 {
+            self.write_stretches(rows.clone(), first, depth, lines);
+            return block_of(rows, lines, |_, line| line);
+        }
         let mut places = self.places(rows.start);
         block_of(rows, lines, |_, line| {
             let place = places.next();

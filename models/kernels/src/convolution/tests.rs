@@ -203,6 +203,20 @@ fn a_kernel_set_anew_is_as_one_packed_anew() {
 }
 
 #[test]
+fn a_kernel_packed_for_one_level_runs_on_threads_of_another() {
+    let mut rng = ChaCha8Rng::seed_from_u64(5);
+    let case = Case::new(Geometry::new(2, [10, 9], 7, 40, [1, 1]), &mut rng);
+    let [expected, ..] = case.reference();
+    for (packs, runs) in levels().flat_map(|packs| levels().map(move |runs| (packs, runs))) {
+        let [packs, runs] = [packs, runs].map(|level| Threads::with_level(1, level).unwrap());
+        let packed = PackedKernel::new(&case.geometry, Direction::Forward, &case.kernel, &packs).unwrap();
+        let mut out = vec![f32::NAN; expected.len()];
+        forward(&case.x, &packed, Some(&case.bias), None, &mut out, &runs).unwrap();
+        assert_close(&out, &expected, &format!("{:?} on {:?}", packs.level(), runs.level()));
+    }
+}
+
+#[test]
 fn refuses_what_does_not_fit_and_names_it() {
     let threads = Threads::new(1).unwrap();
     let good = Geometry::new(1, [4, 4], 2, 2, [3, 3]);

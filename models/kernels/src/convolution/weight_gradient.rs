@@ -6,14 +6,14 @@ use super::geometry::Geometry;
 use super::kernel::forward_axes;
 use super::patches::Patches;
 use crate::error::check_length;
-use crate::product::left::Columns;
+use crate::product::left::{Columns, Left};
 use crate::product::multiply::{Lines, multiply};
-use crate::product::right::Layout;
-use crate::product::tile::{COLUMN_DEPTH, Finish, padded};
+use crate::product::right::{Layout, Packed};
+use crate::product::tile::{Block, COLUMN_DEPTH, Finish, padded};
 use crate::{KernelError, Threads};
 
-/// Most columns of patches that are packed at a time, so that they stay in the second-level cache.
-const MAX_COLUMNS: usize = 384;
+/// Most columns of patches that are packed at a time: no more than a line holds.
+const MAX_COLUMNS: usize = 256;
 
 /// Positions that are worth a sum of their own.
 const CHUNK_POSITIONS: usize = 2048;
@@ -26,7 +26,7 @@ const MAX_SUMS: usize = 1 << 20;
 /// `dbias` that of the bias, given input `x` and gradient `dy` of the output; adds if `accumulate`.
 ///
 /// The positions are cut into chunks by the shape alone, whose sums are added in order. Works in
-/// 500 KiB for each thread and 4 MiB, or the size of the weights where that is more, for all.
+/// 250 KiB for each thread and 4 MiB, or the size of the weights where that is more, for all.
 ///
 /// # Errors
 /// When the geometry is refused or a slice does not have the length of its shape.
@@ -164,34 +164,33 @@ impl Part {
 
     fn run(&self, x: &[f32], dy: &[f32], geometry: &Geometry, sums: &mut [f32], threads: &Threads) {
         let (width, outputs, columns) = (geometry.group_in(), geometry.group_out(), self.piece.len());
+        let padded = padded(threads.level(), columns);
         let patches = Patches {
             source: x,
             axes: forward_axes(geometry),
             channels: geometry.channels_in,
             offset: self.group * width,
             width,
-            in_place: true,
+            // A row in place ends where its columns do: panels want theirs whole.
+            in_place: columns == padded,
         };
         let (sums, bias) = sums.split_at_mut(outputs * columns);
         bias.fill(0.0);
         let block = Layout::for_columns(threads.level(), COLUMN_DEPTH, columns);
-        let padded = padded(threads.level(), columns);
         let mut panels = threads.scratch(block.length());
-        let mut row = threads.scratch(padded + 8);
+        let mut gathered = Lines::new(threads);
         let mut lines = Lines::new(threads);
         for position in self.chunk.clone().step_by(COLUMN_DEPTH) {
             let depth = COLUMN_DEPTH.min(self.chunk.end - position);
             let layout = block.one_block(depth);
-            let mut places = patches.places(position);
-            for k in 0..depth {
-                let place = places.next();
-                let whole = patches.direct(place, self.piece.start, columns).filter(|_| columns == padded);
-                let row = whole.unwrap_or_else(|| {
-                    patches.write(place, self.piece.start, columns, &mut row);
-                    row[columns..].fill(0.0);
-                    &row
-                });
-                layout.pack_row(&mut panels, k, row);
+            let rows = gathered.as_slice().len();
+            for start in (position..position + depth).step_by(rows) {
+                let end = (start + rows).min(position + depth);
+                let block = patches.block(start..end, self.piece.start, columns, gathered.as_slice());
+                let Block::Rows(found) = block else { continue };
+                for (k, row) in (start - position..end - position).zip(found) {
+                    layout.pack_row(&mut panels, k, row);
+                }
             }
             let stride = geometry.channels_out;
             let values = &dy[position * stride + self.group * outputs..];
@@ -203,7 +202,8 @@ impl Part {
             let finish = Finish { accumulate: position > self.chunk.start, bias: None, clip: None };
             let place = |row| row * columns;
             let left = Columns { values, stride };
-            multiply(&left, 0..outputs, &layout, &panels, sums, place, finish, &mut lines);
+            let right = Packed { layout, panels: &panels };
+            multiply(&left, 0..outputs, right, sums, place, finish, &mut lines);
         }
     }
 }

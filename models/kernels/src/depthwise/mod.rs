@@ -1,8 +1,8 @@
 //! Depthwise convolution: every channel is filtered by a kernel of its own (Chollet 2017), forward and
 //! both gradients.
 //!
-//! Forward and input gradient are one loop, [`gather`]: each position of the result sums what its taps
-//! read, and only the list of taps differs. The weight gradient ([`weight`]) sums over positions instead.
+//! Forward and input gradient are one loop: each position of the result sums what its taps
+//! read, and only the list of taps differs. The weight gradient sums over positions instead.
 //! Neighbouring channels fill a vector; none of it moves data first.
 
 mod gather;

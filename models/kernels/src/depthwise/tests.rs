@@ -133,7 +133,7 @@ fn wrong_lengths_and_no_geometry_are_refused() {
     let mut d = vec![0.0; 2];
     assert!(weight_gradient(&threads, &g, &x, &x, &mut d).is_ok());
     assert!(weight_gradient(&threads, &g, &x[1..], &x, &mut d).is_err());
-    assert!(input_gradient(&threads, &g, &kernel[1..], &x, &mut vec![0.0; 18]).is_err());
+    assert!(input_gradient(&threads, &g, &kernel[1..], &x, &mut [0.0; 18]).is_err());
     let none = Geometry { stride: [0, 1], ..g };
     assert!(weight_gradient(&threads, &none, &x, &x, &mut d).is_err());
     let huge = Geometry { batch: usize::MAX, ..g };

@@ -1,7 +1,7 @@
 //! Matrix products.
 //!
-//! One engine serves products and convolutions: a [`left`](left::Left) operand gives its rows a
-//! block at a time, the right operand is packed into panels, and the tile multiplies the two.
+//! One engine serves products and convolutions: a left operand gives its rows a block at a time, the
+//! right operand is packed into panels, and the tile multiplies the two.
 
 pub(crate) mod left;
 pub(crate) mod multiply;
@@ -11,10 +11,10 @@ pub(crate) mod tile;
 use crate::error::{check_length, limit};
 use crate::threads::run_length;
 use crate::{KernelError, Threads};
-use left::{Columns, Left, Rows, in_place};
+use left::{Columns, Rows, in_place};
 use multiply::{Lines, multiply};
-use right::Layout;
-use tile::Finish;
+use right::{Layout, Packed};
+use tile::{Finish, padded};
 
 /// The shapes of a product `out = a * b`, or of a batch of them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,7 +54,7 @@ impl Product {
         check_length(kernel, "a", a.len(), &[batch, rows, depth])?;
         check_length(kernel, "b", b.len(), &[batch, depth, columns])?;
         check_length(kernel, "out", out.len(), &[batch, rows, columns])?;
-        limit(kernel, "b", &[depth, columns])?;
+        limit(kernel, "b", &[depth, padded(threads.level(), columns)])?;
         if out.is_empty() {
             return Ok(());
         }
@@ -69,7 +69,7 @@ impl Product {
             let run = run_length(rows, threads.count(), 1);
             let parts = out.chunks_mut(run * columns).enumerate().collect();
             threads.for_each(parts, |(index, out): (usize, &mut [f32])| {
-                self.part(&layout, a, index * run, &panels, out, &mut Lines::new(threads));
+                self.part(Packed { layout, panels: &panels }, a, index * run, out, &mut Lines::new(threads));
             });
         } else {
             let run = run_length(batch, threads.count(), 1);
@@ -82,7 +82,7 @@ impl Product {
                     let a = a.get(item * rows * depth..).unwrap_or_default();
                     let b = b.get(item * depth * columns..).unwrap_or_default();
                     self.pack(&layout, b, &mut panels);
-                    self.part(&layout, a, 0, &panels, out, &mut lines);
+                    self.part(Packed { layout, panels: &panels }, a, 0, out, &mut lines);
                 }
             });
         }
@@ -98,41 +98,17 @@ impl Product {
     }
 
     /// The rows from `first` on that fill `out`.
-    fn part(
-        &self,
-        layout: &Layout,
-        a: &[f32],
-        first: usize,
-        panels: &[f32],
-        out: &mut [f32],
-        lines: &mut Lines<'_>,
-    ) {
-        if self.transpose_a {
-            self.rows_of(&Columns { values: a, stride: self.rows }, layout, first, panels, out, lines);
-        } else {
-            self.rows_of(
-                &Rows { values: a, stride: self.depth, in_place: in_place(self.columns) },
-                layout,
-                first,
-                panels,
-                out,
-                lines,
-            );
-        }
-    }
-
-    fn rows_of(
-        &self,
-        left: &impl Left,
-        layout: &Layout,
-        first: usize,
-        panels: &[f32],
-        out: &mut [f32],
-        lines: &mut Lines<'_>,
-    ) {
+    fn part(&self, right: Packed<'_>, a: &[f32], first: usize, out: &mut [f32], lines: &mut Lines<'_>) {
         let rows = first..first + out.len() / self.columns;
+        let place = |row| (row - first) * self.columns;
         let finish = Finish { accumulate: self.accumulate, bias: None, clip: None };
-        multiply(left, rows, layout, panels, out, |row| (row - first) * self.columns, finish, lines);
+        if self.transpose_a {
+            let left = Columns { values: a, stride: self.rows };
+            multiply(&left, rows, right, out, place, finish, lines);
+        } else {
+            let left = Rows { values: a, stride: self.depth, in_place: in_place(self.columns) };
+            multiply(&left, rows, right, out, place, finish, lines);
+        }
     }
 }
 

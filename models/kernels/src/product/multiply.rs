@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use super::left::Left;
-use super::right::Layout;
+use super::right::Packed;
 use super::tile::{BlockProduct, Finish, Line, STRIDE, block_rows, padded};
 use crate::Threads;
 use crate::threads::Scratch;
@@ -16,7 +16,7 @@ impl<'a> Lines<'a> {
         Self(threads.scratch(block_rows(threads.level()) * STRIDE))
     }
 
-    fn as_slice(&mut self) -> &mut [Line] {
+    pub(crate) fn as_slice(&mut self) -> &mut [Line] {
         self.0.as_chunks_mut().0
     }
 }
@@ -27,19 +27,21 @@ impl<'a> Lines<'a> {
 pub(crate) fn multiply(
     left: &impl Left,
     rows: Range<usize>,
-    layout: &Layout,
-    panels: &[f32],
+    right: Packed<'_>,
     out: &mut [f32],
     place: impl Fn(usize) -> usize,
     finish: Finish<'_>,
     lines: &mut Lines<'_>,
 ) {
     let lines = lines.as_slice();
+    let Packed { layout, panels } = right;
+    // The operand may be packed for another level than that of the threads.
+    let most = lines.len().min(block_rows(layout.level));
     let mut places = Vec::with_capacity(lines.len());
     let last = layout.blocks().count() - 1;
     let mut row = rows.start;
     while row < rows.end {
-        let count = lines.len().min(rows.end - row);
+        let count = most.min(rows.end - row);
         places.clear();
         places.extend((row..row + count).map(&place));
         for (block, (first, depth)) in layout.blocks().enumerate() {

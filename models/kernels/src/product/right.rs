@@ -21,6 +21,13 @@ pub(crate) struct Layout {
     block: usize,
 }
 
+/// A packed right operand.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Packed<'a> {
+    pub(crate) layout: Layout,
+    pub(crate) panels: &'a [f32],
+}
+
 impl Layout {
     /// The fewest near-equal blocks that fit a line.
     pub(crate) fn new(level: Level, depth: usize, columns: usize) -> Self {
@@ -132,7 +139,8 @@ impl Layout {
         }
     }
 
-    /// Packs row `k` of the only block; the row is as long as the panels are wide together.
+    /// Packs row `k` of the only block; the row is at least as long as the panels are wide together,
+    /// and what it holds beyond its columns is multiplied but not written.
     pub(crate) fn pack_row(&self, panels: &mut [f32], k: usize, row: &[f32]) {
         let done = match panel_width(self.level, usize::MAX) {
             32 => self.pack_whole::<32>(panels, k, row),

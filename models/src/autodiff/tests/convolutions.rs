@@ -4,7 +4,7 @@ use proptest::prelude::*;
 use tract_onnx::tract_core::ops::cnn::{Conv, Deconv, KernelFormat, PaddingSpec, PoolSpec};
 use tract_onnx::tract_core::ops::nn::DataFormat;
 
-use super::{SIGNED, check};
+use super::{SIGNED, cases, check};
 
 /// One spatial axis.
 #[derive(Clone, Debug)]
@@ -60,7 +60,7 @@ fn feature_map(axes: &[Along], format: DataFormat, batch: usize, channels: usize
 const FORMATS: [DataFormat; 4] = [DataFormat::NHWC, DataFormat::NCHW, DataFormat::HWC, DataFormat::CHW];
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 48, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(cases(48))]
 
     #[test]
     fn convolutions(
@@ -87,7 +87,7 @@ proptest! {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 16, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(cases(16))]
 
     #[test]
     fn transposed_convolutions(

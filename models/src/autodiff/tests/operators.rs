@@ -16,7 +16,7 @@ use tract_onnx::tract_core::ops::nn::{
 };
 use tract_onnx::tract_core::ops::{array, math};
 
-use super::{POSITIVE, SIGNED, check, check_at};
+use super::{POSITIVE, SIGNED, cases, check, check_at};
 
 #[test]
 fn products() {
@@ -48,6 +48,22 @@ fn products_of_one_and_three_factors() {
 }
 
 #[test]
+fn products_under_a_sum() {
+    for (equation, a, b) in [
+        ("nhwk,ko->nhwo", vec![2, 2, 3, 4], vec![4, 2]),
+        ("nk,ok->no", vec![2, 3], vec![4, 3]),
+        ("bik,bkj->bij", vec![2, 3, 2], vec![1, 2, 3]),
+    ] {
+        for axes in [vec![0], vec![1], vec![0, 1]] {
+            check(&[&a, &b], SIGNED, |g, i| {
+                let y = g.einsum(equation, i[0], i[1])?;
+                g.sum(y, &axes)
+            });
+        }
+    }
+}
+
+#[test]
 fn pairs_of_values() {
     check(&[&[2, 3], &[2, 3]], POSITIVE, |g, i| g.binary(math::pow(), i[0], i[1]));
     check(&[&[2, 3], &[1, 3]], POSITIVE, |g, i| g.binary(math::pow(), i[0], i[1]));
@@ -67,7 +83,7 @@ fn tied_values_share_the_gradient() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 16, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(cases(16))]
 
     #[test]
     fn pairs_broadcast(

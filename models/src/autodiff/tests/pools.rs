@@ -5,7 +5,7 @@ use tract_onnx::prelude::*;
 use tract_onnx::tract_core::ops::cnn::{MaxPool, PaddingSpec, PoolSpec, SumPool};
 use tract_onnx::tract_core::ops::nn::DataFormat;
 
-use super::{SIGNED, Value, check, differentiated, draw, evaluate, run, same, widen};
+use super::{SIGNED, Value, cases, check, differentiated, draw, evaluate, run, same, widen};
 use ndarray::IxDyn;
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
@@ -46,7 +46,7 @@ fn case(axes: &[Along], last: bool, batch: usize, channels: usize, up: bool) -> 
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 32, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(cases(32))]
 
     #[test]
     fn maxima(axes in prop::collection::vec(along(), 1..3), last: bool, batch in 1usize..3, channels in 1usize..3, up: bool) {

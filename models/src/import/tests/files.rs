@@ -60,6 +60,12 @@ const FILES: &[File] = &[
         parameters: Some(&[("attention.weight", "attention.in_proj_weight")]),
     },
     File {
+        name: "sequence_first_single",
+        weights: 8,
+        blocks: &["embed", "attention", "out"],
+        parameters: Some(&[("attention.weight", "attention.in_proj_weight")]),
+    },
+    File {
         name: "resnet",
         weights: 26,
         blocks: &["conv1", "layer1.0", "layer1.1", "layer2.0", "fc"],

@@ -2,6 +2,8 @@
 
 use super::*;
 use crate::architecture::{Architecture, Form, fold as fold_weights};
+use crate::compile::{Recipe, compile};
+use crate::objective::Objective;
 use crate::onnx::build::Batch;
 
 #[test]
@@ -55,6 +57,25 @@ fn moved_weights_of_a_folded_encoder_go_back_into_a_file_with_norms() {
 }
 
 #[test]
+fn the_compiler_takes_an_imported_encoder_as_it_is() {
+    for norm in [NormForm::Folded, NormForm::Affine, NormForm::Statistics] {
+        let encoder = imported(&file("cnn_norm"), norm);
+        let trained: Vec<String> = encoder.weights.iter().map(|w| w.name.clone()).collect();
+        let objective = Objective::CrossEntropy { classes: 3 };
+        let recipe = Recipe::new(encoder.model.clone(), trained, objective);
+        let step =
+            compile(Recipe { statistics: encoder.statistics.clone(), lr: 0.1, seed: 1, ..recipe }).unwrap();
+        let mut wanted = state(&encoder);
+        wanted.extend(encoder.statistics.clone());
+        assert_eq!(encoder.statistics.len(), if norm == NormForm::Statistics { 6 } else { 0 });
+        for (name, value) in wanted {
+            assert_eq!(step.initial.get(&name), Some(&value), "{norm:?} {name}");
+            assert!(step.spec.state.iter().any(|s| s.name == name && s.shape == value.shape()), "{name}");
+        }
+    }
+}
+
+#[test]
 fn our_own_encoders_keep_their_stages_and_names() {
     for (name, sample) in
         [("image-tiny", vec![3, 32, 32]), ("image-small", vec![3, 32, 32]), ("imu-small", vec![6, 64])]
@@ -79,6 +100,25 @@ fn our_own_encoders_keep_their_stages_and_names() {
             let norms = weights.keys().filter(|k| k.contains("running_mean")).count();
             assert_eq!(statistics, if form == Form::Folded { 0 } else { 2 * norms }, "{name} {form:?}");
         }
+    }
+}
+
+#[test]
+fn a_graph_without_names_is_cut_between_its_residual_blocks() {
+    let mut model = pb::ModelProto::decode(file("resnet").as_slice()).unwrap();
+    let graph = model.graph.as_mut().unwrap();
+    let names: BTreeMap<String, String> =
+        graph.initializer.iter().enumerate().map(|(i, t)| (t.name.clone(), format!("val_{i}"))).collect();
+    graph.initializer.iter_mut().for_each(|t| t.name = names[&t.name].clone());
+    for node in &mut graph.node {
+        node.name.clear();
+        node.input.iter_mut().for_each(|i| *i = names.get(i).unwrap_or(i).clone());
+    }
+    for (norm, sizes) in [(NormForm::Affine, [3, 6, 6, 9, 2]), (NormForm::Folded, [2, 4, 4, 6, 2])] {
+        let encoder = imported(&model.encode_to_vec(), norm);
+        let found: Vec<usize> = encoder.blocks.iter().map(|b| b.weights.len()).collect();
+        assert_eq!(found, sizes, "{:?}", encoder.blocks);
+        assert_close("nameless", &embed(&encoder, &golden("resnet")["input"]), &golden("resnet")["output"]);
     }
 }
 

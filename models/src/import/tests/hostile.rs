@@ -78,6 +78,34 @@ fn another_file_is_refused_on_the_way_back() {
     assert!(matches!(error, ImportError::State { .. }), "{error}");
 }
 
+#[test]
+fn an_array_too_large_to_make_is_refused_before_it_is_made() {
+    let bytes = edited("tied", |graph| {
+        graph.initializer.push(crate::onnx::proto::int_tensor("huge", &[1 << 20, 1 << 20]));
+        let made = pb::NodeProto {
+            op_type: "Expand".into(),
+            name: "expansion".into(),
+            input: vec!["norm.bias".into(), "huge".into()],
+            output: vec!["expanded".into()],
+            ..Default::default()
+        };
+        graph.node.insert(0, made);
+        graph.node.last_mut().unwrap().input = vec!["expanded".into()];
+    });
+    let error = refused(&bytes);
+    assert!(matches!(&error, ImportError::Shapes { reason, .. } if reason.contains("expansion")), "{error}");
+}
+
+#[test]
+fn a_layer_norm_out_of_range_is_refused_and_not_followed_for_ever() {
+    let bytes = edited("tied", |graph| {
+        let norm = graph.node.iter_mut().find(|n| n.op_type == "LayerNormalization").unwrap();
+        norm.attribute = vec![crate::onnx::proto::int("axis", -9)];
+    });
+    let error = refused(&bytes);
+    assert!(matches!(&error, ImportError::Shapes { reason, .. } if reason.contains("axis -9")), "{error}");
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 256, failure_persistence: None, ..ProptestConfig::default() })]
 
