@@ -1,0 +1,152 @@
+//! The gradient of every weight against PyTorch's in float64, relative to the weight's largest, or, where only
+//! products with fixed vectors are kept, relative to its norm.
+
+use ndarray::{ArrayD, IxDyn};
+use sedge_engine::{Engine, TractStep};
+use sedge_models::import::{ImportOptions, Imported, NormForm, import};
+use sedge_models::{Tensors, TrainingStep};
+
+use super::*;
+
+/// Gradients of at most so many values are kept whole.
+const WHOLE: usize = 256;
+const PRODUCTS: u32 = 6;
+
+/// The loss of the first step and the gradient of every trained weight, which momentum begins as, in
+/// PyTorch's axes.
+pub fn of(encoder: &Imported, step: &TrainingStep, views: &ArrayD<f32>) -> (f32, Tensors) {
+    let mut engine = TractStep::new(step).unwrap();
+    let metrics = engine.step(&[("views", views.view())], &[]).unwrap();
+    let state = engine.state().unwrap();
+    let gradients = state.into_iter().filter_map(|(name, value)| {
+        let weight = name.strip_suffix("/momentum")?.to_owned();
+        let own = encoder.weights.iter().find(|w| w.name == weight);
+        let Some(axes) = own.map(|w| &w.axes) else { return Some((weight, value)) };
+        let mut order = vec![0; axes.len()];
+        axes.iter().enumerate().for_each(|(i, &axis)| order[axis] = i);
+        Some((weight, value.permuted_axes(IxDyn(&order))))
+    });
+    (metrics["loss"], gradients.collect())
+}
+
+/// How far `found` is from `expected`, whole or in its norm and products.
+fn error(name: &str, found: &ArrayD<f32>, expected: &ArrayD<f32>) -> f64 {
+    let flat: Vec<f64> = found.iter().map(|&v| f64::from(v)).collect();
+    let expected: Vec<f64> = expected.iter().map(|&v| f64::from(v)).collect();
+    let (values, scale) = if flat.len() <= WHOLE {
+        (flat, expected.iter().fold(0.0, |m: f64, v| m.max(v.abs())))
+    } else {
+        let product = |seed| flat.iter().enumerate().map(|(i, v)| v * noise(i, seed)).sum();
+        let norm = flat.iter().map(|v| v * v).sum::<f64>().sqrt();
+        (std::iter::once(norm).chain((200..200 + PRODUCTS).map(product)).collect(), expected[0])
+    };
+    assert_eq!(values.len(), expected.len(), "{name}");
+    let worst = values.iter().zip(&expected).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
+    if worst.is_nan() { f64::INFINITY } else { worst / scale.max(f64::MIN_POSITIVE) }
+}
+
+/// Compares with `<form>/...` of `golden`; gives the errors by weight, the largest last.
+pub fn compare(form: &str, (loss, gradients): &(f32, Tensors), golden: &Tensors) -> Vec<(f64, String)> {
+    let expected = golden[&format!("{form}/loss")][[0]];
+    assert!((loss - expected).abs() < 2e-5 * (1.0 + expected), "{form}: loss {loss}, PyTorch has {expected}");
+    let compared = gradients.iter().map(|(name, found)| {
+        let key = format!("{form}/{name}");
+        let expected = golden.get(&key).unwrap_or_else(|| panic!("PyTorch has no `{key}`"));
+        (error(&key, found, expected), name.clone())
+    });
+    let mut errors: Vec<(f64, String)> = compared.collect();
+    errors.sort_by(|a, b| a.0.total_cmp(&b.0));
+    errors
+}
+
+pub fn form(norm: NormForm) -> &'static str {
+    match norm {
+        NormForm::Folded => "folded",
+        NormForm::Affine => "affine",
+        NormForm::Statistics => "statistics",
+    }
+}
+
+/// Every gradient of `net` within `limit`, all layers trained and the last two blocks.
+fn agree(net: &Net, limit: f64) {
+    let golden = golden(net.golden);
+    for &norm in net.norms {
+        let encoder = net.import(BATCH, norm);
+        let views = pattern(&encoder.input_shape, 0);
+        for selection in ["all", "last:2"] {
+            let step = step(&encoder, selection, |_| ());
+            let found = of(&encoder, &step, &views);
+            let errors = compare(form(norm), &found, &golden);
+            let wanted = golden.keys().filter(|k| k.starts_with(form(norm))).count() - 1;
+            let (count, worst) = (errors.len(), errors.last().unwrap());
+            println!(
+                "{} {norm:?} {selection}: {count} weights, median {:.1e}, largest {:.1e} ({})",
+                net.golden,
+                errors[count / 2].0,
+                worst.0,
+                worst.1
+            );
+            assert_eq!(count == wanted, selection == "all", "{} {norm:?}: {count} of {wanted}", net.golden);
+            assert!(worst.0 < limit, "{} {norm:?} {selection}: {worst:?}", net.golden);
+        }
+    }
+}
+
+#[test]
+fn small_cnn() {
+    agree(&CNN, 1e-4);
+}
+
+#[test]
+fn small_cnn_at_96() {
+    agree(&CNN96, 1e-4);
+}
+
+#[test]
+fn resnet() {
+    agree(&RESNET, 1e-4);
+}
+
+#[test]
+fn windows() {
+    agree(&IMU, 1e-4);
+}
+
+#[test]
+fn vision_transformer() {
+    agree(&VIT, 1e-4);
+}
+
+#[test]
+fn mobilenet_v3() {
+    agree(&MOBILENET_V3, 1e-4);
+}
+
+#[test]
+fn efficientnet() {
+    agree(&EFFICIENTNET, 1e-4);
+}
+
+#[test]
+fn third_party_mobilenet_v2() {
+    let Some(path) = sedge_tests::shared("models/mobilenet_v2_imagenet_encoder.onnx") else { return };
+    let bytes = std::fs::read(path).unwrap();
+    let encoder = import(&bytes, &ImportOptions::new(4, NormForm::Folded)).unwrap();
+    let views = pattern(&encoder.input_shape, 0);
+    let found = of(&encoder, &step(&encoder, "all", |_| ()), &views);
+    let mut golden = golden("mobilenet_v2");
+    // What the exporter calls its weights is ours to mend; the interpreter takes the file's names.
+    for weight in encoder.weights.iter().filter(|w| w.original != w.name) {
+        let value = golden.remove(&format!("folded/{}", weight.original)).unwrap();
+        golden.insert(format!("folded/{}", weight.name), value);
+    }
+    let errors = compare("folded", &found, &golden);
+    let worst = errors.last().unwrap();
+    println!(
+        "mobilenet_v2: {} weights, median {:.1e}, largest {worst:?}",
+        errors.len(),
+        errors[errors.len() / 2].0
+    );
+    assert_eq!(errors.len(), golden.len() - 1);
+    assert!(worst.0 < 1e-3, "{worst:?}");
+}
