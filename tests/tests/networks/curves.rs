@@ -12,8 +12,10 @@ const STEPS: usize = 100;
 
 /// A curve: net, form of its norms, optimiser, rate, weight decay.
 type Curve = (Net, NormForm, Optimizer, f32, f32);
-const SMALL_CNN: Curve = (CNN, NormForm::Statistics, Optimizer::SGD, 0.05, 1e-4);
-const WINDOWS: Curve = (IMU, NormForm::Statistics, Optimizer::SGD, 0.05, 1e-4);
+const SMOOTH: Net = Net { file: "smooth", golden: "smooth", ..CNN };
+const SMALL_CNN: Curve = (SMOOTH, NormForm::Statistics, Optimizer::SGD, 0.02, 1e-4);
+const KINKED_CNN: Curve = (CNN, NormForm::Statistics, Optimizer::SGD, 0.02, 1e-4);
+const WINDOWS: Curve = (IMU, NormForm::Statistics, Optimizer::SGD, 0.02, 1e-4);
 const TRANSFORMER: Curve = (VIT, NormForm::Affine, Optimizer::ADAMW, 1e-3, 1e-2);
 
 fn losses((net, norm, optimizer, lr, weight_decay): &Curve) -> Vec<f32> {
@@ -41,9 +43,28 @@ fn overlays(curve: &Curve, limit: f32) {
     assert!(worst < limit, "{name}: the curves part by {worst}");
 }
 
+/// With ReLU6 a value that falls on a kink's other side sends a run elsewhere: PyTorch's own float32 parts from its
+/// float64 by 0.4. What is asked is that we part by no more than twice that, and begin alike.
+#[test]
+fn small_cnn_with_kinks() {
+    let (found, golden) = (losses(&KINKED_CNN), golden("curves"));
+    let gap = |from: &[f32], until: usize| {
+        let pairs = from.iter().zip(&golden["cnn"]).take(until);
+        pairs.map(|(a, b)| (a - b).abs()).fold(0.0, f32::max)
+    };
+    let theirs = gap(golden["cnn_single"].as_slice().unwrap(), STEPS);
+    let (early, ours) = (gap(&found, 3), gap(&found, STEPS));
+    println!(
+        "cnn: largest deviation {ours:.1e}, PyTorch in float32 {theirs:.1e}; of three steps {early:.1e}"
+    );
+    assert!(found[STEPS - 1] < 0.2 * found[0]);
+    assert!(early < 1e-3, "{early}");
+    assert!(ours < 2.0 * theirs, "{ours}, {theirs}");
+}
+
 #[test]
 fn small_cnn() {
-    overlays(&SMALL_CNN, 1e-2);
+    overlays(&SMALL_CNN, 1e-3);
 }
 
 #[test]
@@ -63,7 +84,7 @@ fn picture() {
     let golden = golden("curves");
     let mut series = vec![];
     for (title, curve) in [
-        ("small CNN, SGD", &SMALL_CNN),
+        ("small CNN with SiLU, SGD", &SMALL_CNN),
         ("windows of an IMU, SGD", &WINDOWS),
         ("tiny ViT, AdamW", &TRANSFORMER),
     ] {

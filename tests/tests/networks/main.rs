@@ -4,6 +4,7 @@
 
 mod curves;
 mod gradients;
+mod kinks;
 #[path = "../interop/oracle.rs"]
 mod oracle;
 mod runtime;
