@@ -367,7 +367,7 @@ def main():
     for name, size in [(name, size) for name in nets for size in (64, 96)]:
         tensors |= large(nets[name], (3, size, size), f"{name}{size}")
     write("large", tensors)
-    sgd = ("sgd", 0.02, 1e-4)
+    sgd = ("sgd", 0.01, 1e-4)
     curves = {"smooth": curve(soft, (3, 64, 64), *sgd), "imu": curve(imu, (6, 64), *sgd),
               "vit": curve(vit, (3, 32, 32), "adamw", 1e-3, 1e-2), "cnn": curve(cnn, (3, 64, 64), *sgd),
               "cnn_single": curve(cnn, (3, 64, 64), *sgd, torch.float32)}

@@ -8,6 +8,7 @@ mod kinks;
 #[path = "../interop/oracle.rs"]
 mod oracle;
 mod runtime;
+mod torchvision;
 
 use std::path::PathBuf;
 
