@@ -29,11 +29,24 @@ pub struct TooSlow {
     pub limit: usize,
 }
 
+/// A value whose extents are an expression, which in a graph of fixed shapes means that operands do not fit
+/// each other. tract compares such expressions by rewriting them, at a cost that can double at every node.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the shapes around node `{node}` do not fit each other, or depend on data; fix them before saving")]
+pub struct OpenShape {
+    /// The node.
+    pub node: String,
+}
+
 /// Brings `model` to tract's few core operators.
 ///
 /// # Errors
-/// [`TooSlow`], or what tract says.
+/// [`OpenShape`], [`TooSlow`], or what tract says.
 pub fn declutter(model: &mut TypedModel) -> TractResult<()> {
+    let is_open = |node: &&TypedNode| node.outputs.iter().any(|o| o.fact.shape.as_concrete().is_none());
+    if let Some(node) = model.nodes().iter().find(is_open) {
+        return Err(OpenShape { node: node.name.clone() }.into());
+    }
     metered(Optimizer::declutter()).session().optimize(model)
 }
 

@@ -1,7 +1,6 @@
 //! Why an encoder could not be imported, or a trained state not be written back: what is at fault in
 //! the file, and how its owner can mend it.
 
-use crate::limits::LimitError;
 use crate::onnx::OnnxError;
 
 /// What stands between a file and a trainable encoder.
@@ -11,9 +10,6 @@ pub enum ImportError {
     /// The file is no ONNX that is read.
     #[error(transparent)]
     Onnx(#[from] OnnxError),
-    /// It costs too much, or its cost cannot be bounded.
-    #[error("the encoder cannot be imported: {0}")]
-    Limit(#[from] LimitError),
     /// Not exactly one input without a stored value.
     #[error("an encoder has one input, this file has {names:?}; export it with one, the others as constants")]
     Inputs {

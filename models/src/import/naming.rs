@@ -5,11 +5,11 @@ use std::collections::{HashMap, HashSet};
 
 use tract_onnx::pb;
 
-use super::WeightKind;
 use super::draft::label;
 use super::names::{is_anonymous, layer, scope};
 use super::roles::Role;
 use super::weights::Plan;
+use crate::selection::Kind;
 
 /// A name for each of `plans`, not yet made unique.
 pub(super) fn bases(graph: &pb::GraphProto, plans: &[Plan]) -> Vec<String> {
@@ -42,8 +42,8 @@ pub(super) fn bases(graph: &pb::GraphProto, plans: &[Plan]) -> Vec<String> {
 /// The last part of a weight's name, as PyTorch has it.
 fn part(role: Role) -> &'static str {
     match role {
-        Role::Weight(WeightKind::Bias | WeightKind::NormShift) => "bias",
-        Role::Weight(WeightKind::Embedding) => "embedding",
+        Role::Weight(Kind::Bias | Kind::NormShift) => "bias",
+        Role::Weight(Kind::Embedding) => "embedding",
         Role::Weight(_) => "weight",
         Role::Mean => "running_mean",
         Role::Variance => "running_var",
@@ -86,7 +86,7 @@ fn biased(graph: &pb::GraphProto, plans: &[Plan]) -> HashMap<usize, String> {
     let makers: HashMap<&String, usize> =
         graph.node.iter().enumerate().flat_map(|(i, n)| n.output.first().map(|o| (o, i))).collect();
     let mut layers = HashMap::new();
-    for plan in plans.iter().filter(|p| p.role == Role::Weight(WeightKind::Bias)) {
+    for plan in plans.iter().filter(|p| p.role == Role::Weight(Kind::Bias)) {
         let (Some(layer), Some(&(at, slot))) = (layer(&plan.known.name), plan.reads.first()) else {
             continue;
         };

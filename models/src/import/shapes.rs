@@ -14,7 +14,8 @@ pub(super) type Shapes = HashMap<String, Vec<usize>>;
 
 /// The shapes of `model`, whose input shape is fixed.
 pub(super) fn of(mut model: pb::ModelProto, stage: &'static str) -> Result<Shapes, ImportError> {
-    limits::check(&model, None)?;
+    let refused = |error: limits::LimitError| ImportError::Shapes { stage, reason: error.to_string() };
+    limits::check(&model, None).map_err(refused)?;
     let norms = plain_norms(&mut model);
     let analyse = || -> TractResult<Shapes> {
         let mut analysed =

@@ -39,8 +39,8 @@ pub(super) fn gemm(site: &Site<'_>) -> Result<Bounds, LimitError> {
     let (&[a, b], &[c, d]) = (site.shape(0)?, site.shape(1)?) else {
         return Err(site.operand("the operands of a matrix product must have two axes"));
     };
-    let (rows, depth) = if site.int("transA", 0) == 0 { (a, b) } else { (b, a) };
-    let (inner, columns) = if site.int("transB", 0) == 0 { (c, d) } else { (d, c) };
+    let (rows, depth) = if site.flag("transA", 0)? { (b, a) } else { (a, b) };
+    let (inner, columns) = if site.flag("transB", 0)? { (d, c) } else { (c, d) };
     if depth != inner {
         return Err(site.operand("the inner extents of a matrix product differ"));
     }

@@ -94,7 +94,7 @@ fn reshaped(value: &Value, shape: Vec<usize>) -> Value {
 pub(super) fn reshape(site: &Site<'_>) -> Result<Value, LimitError> {
     let value = site.input(0)?;
     let Some(wanted) = site.input(1)?.ints() else { return Ok(Value::unshaped(value.elements)) };
-    let keep_zero = site.int("allowzero", 0) != 0;
+    let keep_zero = site.flag("allowzero", 0)?;
     let mut shape = Vec::with_capacity(wanted.len());
     let mut free = None;
     for (axis, &extent) in wanted.iter().enumerate() {
@@ -301,12 +301,12 @@ pub(super) fn reduce(site: &Site<'_>, axes: Option<Vec<i64>>) -> Result<Value, L
     let value = site.input(0)?;
     let Some(shape) = &value.shape else { return Ok(Value::unshaped(value.elements)) };
     let axes = axes.unwrap_or_default();
-    if axes.is_empty() && site.int("noop_with_empty_axes", 0) != 0 {
+    if axes.is_empty() && site.flag("noop_with_empty_axes", 0)? {
         return Ok(like(value));
     }
     let axes: Vec<usize> = axes.iter().map(|&a| site.axis(a, shape.len())).collect::<Result<_, _>>()?;
     let reduced = |axis: &usize| axes.is_empty() || axes.contains(axis);
-    let keep = site.int("keepdims", 1) != 0;
+    let keep = site.flag("keepdims", 1)?;
     let next = (0..shape.len()).filter(|axis| keep || !reduced(axis));
     Ok(Value::of_shape(next.map(|axis| if reduced(&axis) { 1 } else { shape[axis] }).collect()))
 }

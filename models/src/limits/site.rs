@@ -75,6 +75,11 @@ impl<'a> Site<'a> {
         self.attribute(name).map_or(default, |a| a.i)
     }
 
+    /// A switch. tract takes some numbers beside zero and one for on and some for off.
+    pub fn flag(&self, name: &'static str, default: i64) -> Result<bool, LimitError> {
+        Ok(self.within(name, self.int(name, default), 0, 1)? == 1)
+    }
+
     pub fn ints(&self, name: &str) -> Option<&'a [i64]> {
         self.attribute(name).map(|a| a.ints.as_slice())
     }

@@ -55,7 +55,7 @@ impl Window {
             dilations: list("dilations", rank, 1, 1)?,
             pads: before.iter().copied().zip(after.iter().copied()).collect(),
             padding,
-            ceil: site.int("ceil_mode", 0) != 0,
+            ceil: site.flag("ceil_mode", 0)?,
             kernel,
         })
     }
@@ -127,10 +127,9 @@ fn filters<'a>(
     if !fits || out == 0 {
         return Err(site.operand("its weights and groups do not fit the channels of its operand"));
     }
-    if let Some(bias) = site.optional(2) {
-        if bias.shape.as_ref().is_some_and(|shape| *shape != [out]) {
-            return Err(site.operand("its bias has not one value a channel"));
-        }
+    let bias = site.optional(2).and_then(|bias| bias.shape.as_ref());
+    if bias.is_some_and(|shape| *shape != [out]) {
+        return Err(site.operand("its bias has not one value a channel"));
     }
     Ok((out, kernel, groups))
 }

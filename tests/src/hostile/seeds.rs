@@ -55,13 +55,13 @@ fn presets() -> Vec<Seed> {
 }
 
 /// Writes a graph node by node; weights are a fixed pattern of small numbers.
-pub struct Net {
-    pub graph: pb::GraphProto,
+pub(super) struct Net {
+    pub(super) graph: pb::GraphProto,
     count: usize,
 }
 
 /// An attribute in short.
-pub enum Attribute<'a> {
+pub(super) enum Attribute<'a> {
     Int(&'a str, i64),
     Ints(&'a str, &'a [i64]),
     Float(&'a str, f32),
@@ -115,7 +115,7 @@ impl Net {
 }
 
 /// A node with one output.
-pub fn node(op: &str, inputs: &[&str], output: &str, attributes: &[Attribute<'_>]) -> pb::NodeProto {
+pub(super) fn node(op: &str, inputs: &[&str], output: &str, attributes: &[Attribute<'_>]) -> pb::NodeProto {
     pb::NodeProto {
         name: format!("{output}_node"),
         op_type: op.into(),
@@ -127,7 +127,7 @@ pub fn node(op: &str, inputs: &[&str], output: &str, attributes: &[Attribute<'_>
 }
 
 /// The attribute in ONNX's form.
-pub fn attribute(short: &Attribute<'_>) -> pb::AttributeProto {
+pub(super) fn attribute(short: &Attribute<'_>) -> pb::AttributeProto {
     let mut attribute = pb::AttributeProto::default();
     let (name, kind) = match short {
         Int(name, i) => {
@@ -153,7 +153,7 @@ pub fn attribute(short: &Attribute<'_>) -> pb::AttributeProto {
 }
 
 /// A list of integers as a stored tensor.
-pub fn int_tensor(name: &str, ints: &[i64]) -> pb::TensorProto {
+pub(super) fn int_tensor(name: &str, ints: &[i64]) -> pb::TensorProto {
     pb::TensorProto {
         name: name.into(),
         dims: vec![ints.len() as i64],

@@ -25,8 +25,11 @@ pub enum Outcome {
 /// Most operations that a run on noise may take here; what costs more is made, not run.
 const MAX_RUN_WORK: usize = 1 << 27;
 
+/// One entry point.
+pub type Target = fn(&[u8]) -> Outcome;
+
 /// Every target by name. A new entry point is one function and one line here.
-pub const ALL: [(&str, fn(&[u8]) -> Outcome); 4] =
+pub const ALL: [(&str, Target); 4] =
     [("parse", parse), ("compile", compiled), ("encoder", encoder), ("import", imported)];
 
 fn refused(said: &str) -> Outcome {

@@ -11,6 +11,7 @@ use tract_onnx::prelude::*;
 use super::float64::{Value, evaluate, widen};
 use super::{by_name, run};
 use crate::autodiff::differentiate;
+use crate::fused;
 use crate::graph::Graph;
 use crate::layout::channels_last;
 use crate::onnx;
@@ -122,7 +123,7 @@ fn gradients_are_those_of_pytorch() {
         let outputs: Vec<String> = (0..wired.names.len()).map(|i| format!("gradient{i}")).collect();
         let decluttered = wired.model.clone().into_decluttered().unwrap();
         let written = onnx::write::write(&decluttered, "test", &outputs).unwrap();
-        let read = tract_onnx::onnx().model_for_proto_model(&written).unwrap().into_typed().unwrap();
+        let read = fused::read(&written).unwrap().into_typed().unwrap();
         let last = channels_last(&read).unwrap();
         let named: BTreeMap<String, Tensor> = wired
             .model
