@@ -21,8 +21,7 @@ pub fn of(encoder: &Imported, step: &TrainingStep, views: &ArrayD<f32>) -> (f32,
     let state = engine.state().unwrap();
     let gradients = state.into_iter().filter_map(|(name, value)| {
         let weight = name.strip_suffix("/momentum")?.to_owned();
-        let own = encoder.weights.iter().find(|w| w.name == weight);
-        let Some(axes) = own.map(|w| &w.axes) else { return Some((weight, value)) };
+        let Some(axes) = encoder.sources.get(&weight).map(|s| &s.axes) else { return Some((weight, value)) };
         let mut order = vec![0; axes.len()];
         axes.iter().enumerate().for_each(|(i, &axis)| order[axis] = i);
         Some((weight, value.permuted_axes(IxDyn(&order))))
@@ -167,9 +166,9 @@ fn third_party_mobilenet_v2() {
     let found = of(&encoder, &step(&encoder, "all", |_| ()), &views);
     let mut golden = golden("mobilenet_v2");
     // What the exporter calls its weights is ours to mend; the interpreter takes the file's names.
-    for weight in encoder.weights.iter().filter(|w| w.original != w.name) {
-        let value = golden.remove(&format!("folded/{}", weight.original)).unwrap();
-        golden.insert(format!("folded/{}", weight.name), value);
+    for (name, source) in encoder.sources.iter().filter(|(name, source)| source.original != **name) {
+        let value = golden.remove(&format!("folded/{}", source.original)).unwrap();
+        golden.insert(format!("folded/{name}"), value);
     }
     let errors = compare("folded", &found, &golden);
     assert_eq!(errors.len(), golden.len() - 1);
