@@ -6,7 +6,9 @@
 four samples under NT-Xent, the loss `<form>/loss` and the gradient of every weight `<form>/<weight>` in PyTorch's
 axes, where form says what becomes of batch norms: `folded`, `affine` (by stored statistics) or `statistics` (by
 the batch's). Of a gradient of more than `WHOLE` values there are its norm and its products with fixed noise.
-`curves.safetensors` holds the losses of a hundred steps. With the path of a third-party MobileNetV2 (batch norm
+`curves.safetensors` holds the losses of a hundred steps, once in float32 too. `large.safetensors` holds gradients
+of a batch of 64, at two sizes, through a network with kinks and a smooth one, and how far PyTorch's own float32
+is off: `<net><size>/single`, median and largest over the weights. With the path of a third-party MobileNetV2 (batch norm
 folded), its gradients are written too; they come from an interpreter of its graph, below.
 
 Inputs, heads and the vectors of the products are no data: `noise` and `pattern` give them, here and in the test.
@@ -30,7 +32,7 @@ warnings.filterwarnings("ignore")
 HERE = pathlib.Path(__file__).parent / "networks"
 BATCH, CURVE_BATCH, STEPS, POOL = 8, 16, 100, 32
 HEAD, TEMPERATURE = 16, 0.2
-WHOLE, PRODUCTS = 256, 6
+WHOLE, PRODUCTS = 128, 4
 
 
 def noise(shape, seed):
@@ -96,6 +98,10 @@ class Mobile(nn.Module):
 
     def forward(self, x):
         return torch.flatten(self.pool(self.features(x)), 1)
+
+
+def smooth():
+    return Mobile(nn.SiLU)
 
 
 def mobilenet_v3():
@@ -175,25 +181,38 @@ class Vit(nn.Module):
 
 
 def spread(model):
-    """Draws norms, statistics and tokens that are not the identity."""
+    """Draws norms and tokens that are not the identity."""
     draw = lambda value, low, high: value.copy_(low + (high - low) * torch.rand(value.shape))
     with torch.no_grad():
         for module in model.modules():
             if isinstance(module, (nn.BatchNorm1d, nn.BatchNorm2d, nn.LayerNorm)):
                 draw(module.weight, 0.7, 1.3)
                 draw(module.bias, -0.3, 0.3)
-            if isinstance(module, (nn.BatchNorm1d, nn.BatchNorm2d)):
-                draw(module.running_mean, -0.2, 0.2)
-                draw(module.running_var, 0.5, 1.5)
         for name, parameter in model.named_parameters():
             if name in ("cls_token", "pos_embed"):
                 draw(parameter, -0.5, 0.5)
+
+
+def settle(model, shape):
+    """Statistics near those of the views: by others, layer upon layer, embeddings would hardly differ, and their
+    gradients be rounding."""
+    norms = [m for m in model.modules() if isinstance(m, (nn.BatchNorm1d, nn.BatchNorm2d))]
+    with torch.no_grad():
+        for norm in norms:
+            norm.reset_running_stats()
+            norm.momentum = None
+        model.train()(pattern((4 * BATCH, *shape), 0).float())
+        for norm in norms:
+            norm.momentum = 0.1
+            norm.running_mean += 0.1 * norm.running_var.sqrt() * (2 * torch.rand(norm.running_mean.shape) - 1)
+            norm.running_var *= 0.8 + 0.4 * torch.rand(norm.running_var.shape)
 
 
 def export(name, build, shape):
     torch.manual_seed(1)
     model = build()
     spread(model)
+    settle(model, shape)
     path = HERE / f"{name}.onnx"
     torch.onnx.export(model.eval(), (torch.zeros(2, *shape),), path, dynamo=False, opset_version=17,
                       training=torch.onnx.TrainingMode.TRAINING, do_constant_folding=False,
@@ -228,14 +247,17 @@ def shortened(gradient):
     return torch.stack([flat.norm()] + [flat @ noise(flat.shape, 200 + k) for k in range(PRODUCTS)])
 
 
-def gradients(model, named, x, form):
+def whole_gradients(model, named, x):
     y = model(x)
-    top = head(y.shape[1])
+    top = head(y.shape[1]).to(x.dtype)
     loss = nt_xent(top(y))
     named = dict(named) | {f"head.{k}": v for k, v in top.named_parameters()}
-    found = torch.autograd.grad(loss, list(named.values()))
-    values = {f"{form}/{k}": shortened(g) for k, g in zip(named, found)}
-    return values | {f"{form}/loss": loss.reshape(1)}
+    return loss, dict(zip(named, torch.autograd.grad(loss, list(named.values()))))
+
+
+def gradients(model, named, x, form):
+    loss, found = whole_gradients(model, named, x)
+    return {f"{form}/{k}": shortened(g) for k, g in found.items()} | {f"{form}/loss": loss.reshape(1)}
 
 
 def write(name, tensors):
@@ -253,16 +275,38 @@ def golden(name, model, shape, forms=("folded", "affine", "statistics")):
     write(name, tensors)
 
 
-def curve(model, shape, kind, lr, decay):
+def errors(found, exact):
+    """Median and largest over the weights, each relative to the weight's largest gradient."""
+    largest = max(g.abs().max() for g in exact.values())
+    each = [(found[k].double() - g).abs().max() / g.abs().max() for k, g in exact.items()
+            if g.abs().max() > 1e-9 * largest]
+    return torch.stack([torch.stack(each).median(), max(each)])
+
+
+def large(model, shape, form):
+    """Gradients of a large batch in float64, and how far those in float32 are off."""
+    x = pattern((64, *shape), 0)
+    train = lambda dtype: copy.deepcopy(model).to(dtype).train()
+    double, lone = train(torch.float64), train(torch.float32)
+    loss, exact = whole_gradients(double, double.named_parameters(), x)
+    single_error = errors(whole_gradients(lone, lone.named_parameters(), x.float())[1], exact)
+    print(form, "float32 against float64: median, largest", single_error.tolist())
+    found = {f"{form}/{k}": shortened(g) for k, g in exact.items()}
+    return found | {f"{form}/loss": loss.reshape(1), f"{form}/single": single_error}
+
+
+def curve(model, shape, kind, lr, decay, dtype=torch.float64):
     model = copy.deepcopy(model).train()
-    top = head(model(pattern((CURVE_BATCH, *shape), 0)).shape[1])
+    # Only the width is wanted: the running statistics must not see this batch.
+    width = copy.deepcopy(model)(pattern((2, *shape), 0)).shape[1]
+    model, top = model.to(dtype), head(width).to(dtype)
     parameters = [*model.parameters(), *top.parameters()]
     groups = [{"params": [p for p in parameters if p.dim() > 1], "weight_decay": decay},
               {"params": [p for p in parameters if p.dim() <= 1], "weight_decay": 0.0}]
     optimizer = torch.optim.AdamW(groups, lr=lr) if kind == "adamw" else torch.optim.SGD(groups, lr=lr, momentum=0.9)
     losses = []
     for step in range(STEPS):
-        loss = nt_xent(top(model(pattern((CURVE_BATCH, *shape), step))))
+        loss = nt_xent(top(model(pattern((CURVE_BATCH, *shape), step).to(dtype))))
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -270,11 +314,11 @@ def curve(model, shape, kind, lr, decay):
     return torch.tensor(losses)
 
 
-def interpreted(path):
+def interpreted(path, dtype):
     """The graph of a MobileNetV2 as a function, and its weights."""
     graph = onnx.load(path).graph
     stored = {t.name: torch.from_numpy(numpy_helper.to_array(t).copy()) for t in graph.initializer}
-    named = {k: v.double().requires_grad_() for k, v in stored.items() if v.is_floating_point() and v.numel() > 1}
+    named = {k: v.to(dtype).requires_grad_() for k, v in stored.items() if v.is_floating_point() and v.numel() > 1}
 
     def run(x):
         values = {**stored, **named, graph.input[0].name: x}
@@ -317,14 +361,27 @@ def main():
     golden("vit", vit, (3, 32, 32), ("affine",))
     golden("mobilenetv3", export("mobilenetv3", mobilenet_v3, (3, 48, 48)), (3, 48, 48))
     golden("efficientnet", export("efficientnet", efficientnet, (3, 48, 48)), (3, 48, 48))
-    curves = {"cnn": curve(cnn, (3, 64, 64), "sgd", 0.05, 1e-4), "imu": curve(imu, (6, 64), "sgd", 0.05, 1e-4),
-              "vit": curve(vit, (3, 32, 32), "adamw", 1e-3, 1e-2)}
+    soft = export("smooth", smooth, (3, 64, 64))
+    nets = {"kinked": cnn, "smooth": soft}
+    tensors = {}
+    for name, size in [(name, size) for name in nets for size in (64, 96)]:
+        tensors |= large(nets[name], (3, size, size), f"{name}{size}")
+    write("large", tensors)
+    sgd = ("sgd", 0.01, 1e-4)
+    curves = {"smooth": curve(soft, (3, 64, 64), *sgd), "imu": curve(imu, (6, 64), *sgd),
+              "vit": curve(vit, (3, 32, 32), "adamw", 1e-3, 1e-2), "cnn": curve(cnn, (3, 64, 64), *sgd),
+              "cnn_single": curve(cnn, (3, 64, 64), *sgd, torch.float32)}
     for name, losses in curves.items():
         print(name, [round(v, 3) for v in losses[::9].tolist()])
     write("curves", curves)
+    print("cnn: float32 parts from float64 by", (curves["cnn"] - curves["cnn_single"]).abs().max().item())
     if len(sys.argv) > 1:
-        run, named = interpreted(sys.argv[1])
-        write("mobilenet_v2", gradients(run, named, pattern((4, 3, 224, 224), 0), "folded"))
+        x = pattern((4, 3, 224, 224), 0)
+        loss, exact = whole_gradients(*interpreted(sys.argv[1], torch.float64), x)
+        single_error = errors(whole_gradients(*interpreted(sys.argv[1], torch.float32), x.float())[1], exact)
+        print("mobilenet_v2 float32 against float64: median, largest", single_error.tolist())
+        found = {f"folded/{k}": shortened(g) for k, g in exact.items()}
+        write("mobilenet_v2", found | {"folded/loss": loss.reshape(1)})
 
 
 if __name__ == "__main__":

@@ -21,7 +21,7 @@ pub(super) fn bases(graph: &pb::GraphProto, plans: &[Plan]) -> Vec<String> {
             return format!("{norm}.{}", part(plan.role));
         }
         if !is_anonymous(&plan.known.name) {
-            return plan.known.name.clone();
+            return kept(&plan.known.name, plan.role);
         }
         if let Some(layer) = biased.get(&at) {
             return format!("{layer}.{}", part(plan.role));
@@ -37,6 +37,14 @@ pub(super) fn bases(graph: &pb::GraphProto, plans: &[Plan]) -> Vec<String> {
         }
     };
     plans.iter().map(base).collect()
+}
+
+/// The file's own name. A bias that an exporter made by folding a norm, it calls after the layer's weight.
+fn kept(name: &str, role: Role) -> String {
+    match name.strip_suffix(".weight_bias") {
+        Some(layer) if role == Role::Weight(Kind::Bias) => format!("{layer}.bias"),
+        _ => name.to_owned(),
+    }
 }
 
 /// The last part of a weight's name, as PyTorch has it.

@@ -4,17 +4,19 @@
 
 mod curves;
 mod gradients;
+mod kinks;
 #[path = "../interop/oracle.rs"]
 mod oracle;
 mod runtime;
+mod torchvision;
 
 use std::path::PathBuf;
 
 use ndarray::{ArrayD, IxDyn};
 use sedge_models::compile::{Recipe, compile};
-use sedge_models::import::{ImportOptions, Imported, NormForm, WeightKind, import};
+use sedge_models::import::{ImportOptions, Imported, NormForm, import};
 use sedge_models::objective::{Objective, ProjectionHead};
-use sedge_models::selection::{Kind, Selection, Weight};
+use sedge_models::selection::Selection;
 use sedge_models::weights::{TensorLimits, decode};
 use sedge_models::{Tensors, TrainingStep};
 
@@ -102,24 +104,7 @@ pub fn step(encoder: &Imported, selection: &str, change: impl FnOnce(&mut Recipe
 }
 
 fn trained(encoder: &Imported, selection: &str) -> Vec<String> {
-    let kind = |kind| match kind {
-        WeightKind::Kernel => Kind::Kernel,
-        WeightKind::Matrix => Kind::Matrix,
-        WeightKind::Bias => Kind::Bias,
-        WeightKind::NormScale => Kind::NormScale,
-        WeightKind::NormShift => Kind::NormShift,
-        WeightKind::Embedding => Kind::Embedding,
-        WeightKind::Other => Kind::Other,
-    };
-    let weight = |w: &sedge_models::import::Weight| Weight {
-        name: w.name.clone(),
-        shape: w.shape.clone(),
-        kind: kind(w.kind),
-        block: w.block,
-    };
-    let weights: Vec<Weight> = encoder.weights.iter().map(weight).collect();
-    let blocks: Vec<String> = encoder.blocks.iter().map(|b| b.name.clone()).collect();
-    selection.parse::<Selection>().unwrap().choose(&weights, &blocks).unwrap().trained
+    selection.parse::<Selection>().unwrap().choose(&encoder.weights, &encoder.blocks).unwrap().trained
 }
 
 /// The head that both sides begin with; `head` of `networks.py`.

@@ -10,7 +10,10 @@ use sedge_models::step::next_name;
 use super::oracle::{ORACLE, onnxruntime};
 use super::*;
 
-const LIMIT: f32 = 1e-3;
+/// Both are single precision. Where a network has kinks, a value may fall on one's other side (`kinks`).
+const SMOOTH: f32 = 1e-3;
+const KINKED: f32 = 2e-2;
+const ZERO_OF_LARGEST: f32 = 1e-3;
 
 /// How far `found` is from `expected` in units of `scale`.
 fn error(found: &ArrayD<f32>, expected: &ArrayD<f32>, scale: f32) -> f32 {
@@ -18,7 +21,7 @@ fn error(found: &ArrayD<f32>, expected: &ArrayD<f32>, scale: f32) -> f32 {
     magnitude(&(found - expected)) / scale.max(f32::MIN_POSITIVE)
 }
 
-fn agree(net: &Net, norm: NormForm) {
+fn agree(net: &Net, norm: NormForm, limit: f32) {
     let Some(python) = &*ORACLE else { return };
     let name = format!("{} {norm:?}", net.golden);
     let encoder = net.import(BATCH, norm);
@@ -32,10 +35,13 @@ fn agree(net: &Net, norm: NormForm) {
         inputs.insert("views".into(), views.clone());
         let mut expected = onnxruntime(python, &step.onnx, &inputs);
         assert_eq!(expected.remove(SKIPPED).unwrap().sum(), 0.0);
+        // A gradient that is zero by its nature is rounding in both: `ZERO_OF_LARGEST` of the largest momentum.
+        let momenta = expected.iter().filter(|(name, _)| name.ends_with("/momentum.next"));
+        let rounding = ZERO_OF_LARGEST * momenta.map(|(_, value)| magnitude(value)).fold(0.0, f32::max);
         for (metric, found) in engine.step(&[("views", views.view())], &[]).unwrap() {
             let expected = expected.remove(&metric).unwrap().sum();
             assert!(
-                (found - expected).abs() < LIMIT * expected.abs(),
+                (found - expected).abs() < limit * expected.abs(),
                 "{name} {metric}: {found}, {expected}"
             );
         }
@@ -43,9 +49,9 @@ fn agree(net: &Net, norm: NormForm) {
             let expected = expected.remove(&next_name(&state)).unwrap();
             // A weight is held to what it moved by, everything else to its own size.
             let moved = magnitude(&(&expected - &before[&state]));
-            let scale = if state.contains("running_") { magnitude(&expected) } else { moved };
+            let scale = if state.contains("running_") { magnitude(&expected) } else { moved.max(rounding) };
             let error = error(&found, &expected, scale);
-            assert!(error < LIMIT, "{name} step {at} `{state}`: relative error {error}");
+            assert!(error < limit, "{name} step {at} `{state}`: relative error {error}");
         }
         assert!(expected.is_empty(), "{name}: outputs that the specification does not name: {expected:?}");
     }
@@ -53,20 +59,20 @@ fn agree(net: &Net, norm: NormForm) {
 
 #[test]
 fn convolutions() {
-    agree(&CNN, NormForm::Statistics);
-    agree(&CNN96, NormForm::Folded);
-    agree(&RESNET, NormForm::Statistics);
-    agree(&MOBILENET_V3, NormForm::Affine);
-    agree(&EFFICIENTNET, NormForm::Statistics);
+    agree(&CNN, NormForm::Statistics, KINKED);
+    agree(&CNN96, NormForm::Folded, KINKED);
+    agree(&RESNET, NormForm::Statistics, KINKED);
+    agree(&MOBILENET_V3, NormForm::Affine, KINKED);
+    agree(&EFFICIENTNET, NormForm::Statistics, SMOOTH);
 }
 
 #[test]
 fn windows() {
-    agree(&IMU, NormForm::Statistics);
-    agree(&IMU, NormForm::Folded);
+    agree(&IMU, NormForm::Statistics, KINKED);
+    agree(&IMU, NormForm::Folded, KINKED);
 }
 
 #[test]
 fn vision_transformer() {
-    agree(&VIT, NormForm::Affine);
+    agree(&VIT, NormForm::Affine, SMOOTH);
 }

@@ -218,3 +218,9 @@ fn a_value_inside_can_be_the_embedding() {
     let error = import(&file("resnet"), &ImportOptions { output, ..ImportOptions::new(2, NormForm::Folded) });
     assert!(matches!(error, Err(ImportError::Output { known, .. }) if known == ["y"]));
 }
+
+#[test]
+fn a_bias_that_an_exporter_folded_is_called_as_pytorch_calls_a_bias() {
+    let names = |name: &str| imported(&file(name), NormForm::Folded).weights.into_iter().map(|w| w.name);
+    assert!(names("cnn_dynamo").eq(names("cnn_norm")));
+}
