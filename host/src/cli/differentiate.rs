@@ -19,8 +19,8 @@ use super::shown::{size, warn_of, write_json};
 use crate::budget::{Against, Budget, TradeOff};
 use crate::data::{Dataset, load};
 use crate::differentiate::{
-    Compiled, DifferentiateError, Differentiation, FileRecord, IMAGENET_MEAN, IMAGENET_STD, LossSettings,
-    Norm, Normalisation, Packed, Request, StepRecord, batches, input_spec, modality, pack,
+    Compiled, DifferentiateError, Differentiation, FileRecord, IMAGENET_MEAN, IMAGENET_STD, Loss,
+    LossSettings, Norm, Normalisation, Packed, Request, StepRecord, batches, input_spec, modality, pack,
 };
 use crate::export::Parity;
 use crate::files::write_atomic;
@@ -97,7 +97,8 @@ struct Training {
     /// Momentum of sgd and lars [default: 0.9]
     #[arg(long, value_name = "SHARE", help_heading = "Training")]
     momentum: Option<f32>,
-    /// Learning rate, an input of the step with this default [default: 0.05 for sgd, 0.001 for adamw, 0.2 for lars]
+    /// Learning rate, an input of the step with this default [default: 0.05 for sgd (a 25th of that for vicreg, a 10th
+    /// for barlow-twins, whose gradients are larger), 0.001 for adamw, 0.05 for lars]
     #[arg(long, value_name = "RATE", help_heading = "Training")]
     lr: Option<f32>,
     /// Weight decay, likewise [default: 1e-4 for sgd, 0.01 for adamw, 1e-6 for lars]
@@ -263,7 +264,7 @@ impl<'a> Tried<'a> {
     }
 }
 
-/// The names of the files, which must be five different ones.
+/// The names of the files, which must all differ, after a look at what the parser cannot see.
 fn outputs(args: &Args) -> Result<Outputs, CliError> {
     let out = &args.out;
     if out.extension().is_none_or(|e| e != "onnx") || out.file_stem().is_none() {
@@ -273,6 +274,9 @@ fn outputs(args: &Args) -> Result<Outputs, CliError> {
         return Err(CliError::Usage(
             "--plot draws the trade-off of a budget; give --budget-mb or --budget-ms".into(),
         ));
+    }
+    if args.training.momentum.is_some() && args.training.optimizer == OptimizerKind::Adamw {
+        return Err(CliError::Usage("--momentum means nothing to adamw; leave it out".into()));
     }
     let outputs = Outputs {
         step: out.clone(),
@@ -299,10 +303,16 @@ fn outputs(args: &Args) -> Result<Outputs, CliError> {
 fn request(args: &Args) -> Request {
     let training = &args.training;
     let momentum = training.momentum.unwrap_or(0.9);
+    // These sums are so much larger than a mean over pairs, and plain gradients with them.
+    let scale = match args.loss.loss {
+        Loss::VicReg => 25.0,
+        Loss::BarlowTwins => 10.0,
+        _ => 1.0,
+    };
     let (optimizer, lr, weight_decay) = match training.optimizer {
-        OptimizerKind::Sgd => (Optimizer::Sgd { momentum }, 0.05, 1e-4),
+        OptimizerKind::Sgd => (Optimizer::Sgd { momentum }, 0.05 / scale, 1e-4),
         OptimizerKind::Adamw => (Optimizer::ADAMW, 1e-3, 0.01),
-        OptimizerKind::Lars => (Optimizer::Lars { momentum, trust: 1e-3 }, 0.2, 1e-6),
+        OptimizerKind::Lars => (Optimizer::Lars { momentum, trust: 1e-3 }, 0.05, 1e-6),
     };
     Request {
         norm: args.encoder_form.norm.unwrap_or_else(|| Norm::fitting(&args.train)),

