@@ -84,7 +84,9 @@ fn our_own_encoders_keep_their_stages_and_names() {
         let architecture = Architecture::preset(name).unwrap();
         let weights = architecture.initial_weights(&sample, 3).unwrap();
         let folded = fold_weights(&weights).unwrap();
-        for (form, weights) in [(Form::Inference, &weights), (Form::Folded, &folded)] {
+        for (form, weights) in
+            [(Form::Training, &weights), (Form::Inference, &weights), (Form::Folded, &folded)]
+        {
             let graph = architecture.graph(form, Batch::Symbolic, &sample, weights).unwrap();
             let encoder = imported(&graph.encode_to_vec(), NormForm::Statistics);
             let stages = architecture.stages();
@@ -115,8 +117,8 @@ fn a_graph_without_names_is_cut_between_its_residual_blocks() {
     }
     for (norm, sizes) in [(NormForm::Affine, [3, 6, 6, 9, 2]), (NormForm::Folded, [2, 4, 4, 6, 2])] {
         let encoder = imported(&model.encode_to_vec(), norm);
-        let of_block = |block| encoder.weights.iter().filter(|w| w.block == block).count();
-        let found: Vec<usize> = (0..encoder.blocks.len()).map(of_block).collect();
+        let inside = |number| encoder.weights.iter().filter(|w| w.block == number).count();
+        let found: Vec<usize> = (0..encoder.blocks.len()).map(inside).collect();
         assert_eq!(found, sizes, "{:?}", encoder.blocks);
         assert_close("nameless", &embed(&encoder, &golden("resnet")["input"]), &golden("resnet")["output"]);
     }
