@@ -4,6 +4,7 @@
 use std::borrow::Cow;
 use std::collections::HashMap;
 
+use tract_onnx::Onnx;
 use tract_onnx::pb;
 use tract_onnx::prelude::*;
 use tract_onnx::tract_core::internal::*;
@@ -20,6 +21,22 @@ const OPERATOR: &str = "sedge.Call";
 /// # Errors
 /// When tract cannot read it, or a call's attributes are not those of a call.
 pub fn read(model: &pb::ModelProto) -> TractResult<InferenceModel> {
+    reader().model_for_proto_model(&named(model))
+}
+
+/// [`read`] for finding shapes: what the file says of its outputs is not believed.
+pub(crate) fn read_shapes(model: &pb::ModelProto) -> TractResult<InferenceModel> {
+    reader().with_ignore_output_shapes(true).model_for_proto_model(&named(model))
+}
+
+fn reader() -> Onnx {
+    let mut onnx = tract_onnx::onnx();
+    onnx.op_register.insert(OPERATOR, |_, node| Ok((expand(Call::of_node(node)?), vec![])));
+    onnx
+}
+
+/// The model with its calls under the one name that tract knows.
+fn named(model: &pb::ModelProto) -> Cow<'_, pb::ModelProto> {
     let mut model = Cow::Borrowed(model);
     if model.graph.iter().flat_map(|g| &g.node).any(is_call) {
         let graph = model.to_mut().graph.as_mut();
@@ -27,9 +44,7 @@ pub fn read(model: &pb::ModelProto) -> TractResult<InferenceModel> {
             node.op_type = OPERATOR.into();
         }
     }
-    let mut onnx = tract_onnx::onnx();
-    onnx.op_register.insert(OPERATOR, |_, node| Ok((expand(Call::of_node(node)?), vec![])));
-    onnx.model_for_proto_model(&model)
+    model
 }
 
 fn is_call(node: &pb::NodeProto) -> bool {

@@ -26,6 +26,7 @@ use tract_onnx::tract_core::ops::Cost;
 pub use batch_norm::BatchNorm;
 pub use clip::{Clip, Clipped};
 pub use convolution::Convolution;
+pub(crate) use load::read_shapes;
 pub use load::{inline_where, read};
 
 use crate::graph::Graph;
@@ -148,7 +149,7 @@ impl Graph {
 }
 
 /// The functions that a file needs, collected while its calls are written.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Functions(Vec<(Call, pb::FunctionProto)>);
 
 impl Functions {

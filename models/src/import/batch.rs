@@ -194,7 +194,9 @@ fn state_shapes(draft: &mut Draft, scale: &dyn Fn(&String) -> Option<Vec<usize>>
 
 /// The draft as a model.
 pub(super) fn model(draft: &Draft) -> pb::ModelProto {
-    proto::model(draft.graph.clone(), draft.opset, IR_VERSION)
+    let mut model = proto::model(draft.graph.clone(), draft.opset, IR_VERSION);
+    draft.functions.clone().add_to(&mut model);
+    model
 }
 
 /// Version of the file format that goes with initializers that are no inputs.

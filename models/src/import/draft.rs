@@ -5,6 +5,7 @@ use std::collections::{HashMap, HashSet};
 
 use tract_onnx::pb;
 
+use crate::fused::Functions;
 use crate::onnx::proto;
 
 /// A graph under rewriting.
@@ -14,13 +15,22 @@ pub(super) struct Draft {
     pub(super) opset: i64,
     /// What was changed, in words.
     pub(super) notes: Vec<String>,
+    /// Functions that fused calls need.
+    pub(super) functions: Functions,
     names: HashSet<String>,
     counts: HashMap<String, usize>,
 }
 
 impl Draft {
     pub(super) fn new(graph: pb::GraphProto, opset: i64) -> Self {
-        let mut draft = Self { graph, opset, notes: vec![], names: HashSet::new(), counts: HashMap::new() };
+        let mut draft = Self {
+            graph,
+            opset,
+            notes: vec![],
+            functions: Functions::default(),
+            names: HashSet::new(),
+            counts: HashMap::new(),
+        };
         draft.forget_names();
         draft
     }

@@ -128,7 +128,7 @@ pub fn import(bytes: &[u8], options: &ImportOptions) -> Result<Imported, ImportE
     channels::first(&mut draft, &mut input);
     let mut shapes = batch::fix(&mut draft, &input, options.batch)?;
     let width = embedding::row(&mut draft, &mut shapes, &found)?;
-    let normed = norm::rewrite(&mut draft, options.norm, &shapes, &mut found, &mut origins);
+    let normed = norm::rewrite(&mut draft, options.norm, &shapes, &mut found, &mut origins)?;
     draft.sweep();
     let left: std::collections::HashSet<&String> = draft.graph.initializer.iter().map(|t| &t.name).collect();
     found.retain(|w| left.contains(&w.name));

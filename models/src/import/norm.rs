@@ -6,12 +6,15 @@ use std::collections::{BTreeMap, HashMap};
 use ndarray::ArrayD;
 use tract_onnx::pb;
 
-use super::NormForm;
-use super::draft::{Draft, attribute};
+use tract_onnx::prelude::TractResult;
+
+use super::draft::{Draft, attribute, constant};
 use super::fold::{self, Folded};
 use super::shapes::Shapes;
 use super::weights::{Found, Origin};
+use super::{ImportError, NormForm};
 use crate::architecture::BATCH_NORM_EPSILON;
+use crate::fused::{self, Call, Clip};
 use crate::onnx::proto;
 use crate::tensors::Tensors;
 
@@ -35,18 +38,21 @@ pub(super) struct Normed {
 }
 
 /// Rewrites every batch norm of `draft`.
+///
+/// # Errors
+/// When a norm's shape is not known where the statistics of the batch are asked for.
 pub(super) fn rewrite(
     draft: &mut Draft,
     form: NormForm,
     shapes: &Shapes,
     weights: &mut Vec<Found>,
     origins: &mut BTreeMap<String, Origin>,
-) -> Normed {
+) -> Result<Normed, ImportError> {
     let mut normed = Normed { statistics: Tensors::new(), folded: vec![] };
     let norms = read(draft);
     if norms.is_empty() {
         note_none(draft);
-        return normed;
+        return Ok(normed);
     }
     let total = norms.len();
     let mut rest = norms;
@@ -59,7 +65,7 @@ pub(super) fn rewrite(
     }
     if rest.is_empty() {
         draft.sweep();
-        return normed;
+        return Ok(normed);
     }
     let by_batch = form == NormForm::Statistics;
     let what =
@@ -67,18 +73,21 @@ pub(super) fn rewrite(
     draft.note(format!("{} batch norms normalise by {what}", rest.len()));
     let mut additions = HashMap::new();
     for norm in &rest {
-        let rank = shapes.get(&norm.x).map_or(4, Vec::len).max(2);
         let nodes = if by_batch {
-            let positions = shapes.get(&norm.x).map_or(1, |s| s.iter().product::<usize>() / channels(norm));
-            by_statistics(draft, norm, rank, positions, &mut normed.statistics, origins)
+            let shape = shapes.get(&norm.x).cloned().unwrap_or_default();
+            let clip = take_clip(draft, norm);
+            by_statistics(draft, norm, &shape, clip, &mut normed.statistics, origins).map_err(|error| {
+                let reason = format!("batch norm `{}`: {error:#}", layer(norm));
+                ImportError::Shapes { stage: "with the imported form of its norms", reason }
+            })?
         } else {
-            by_fixed(draft, norm, rank)
+            by_fixed(draft, norm, shapes.get(&norm.x).map_or(4, Vec::len).max(2))
         };
         additions.insert(norm.at, nodes);
     }
     replace(draft, additions);
     draft.sweep();
-    normed
+    Ok(normed)
 }
 
 fn channels(norm: &BatchNorm) -> usize {
@@ -169,50 +178,41 @@ fn column(channels: usize, rank: usize) -> Vec<usize> {
     column
 }
 
-/// The form that architectures have for training: mean and variance of the batch, the latter unbiased, leave
-/// as outputs, and the running ones are state.
+/// The form that architectures have for training: a fused call, with the clip that follows; mean and variance
+/// of the batch, the latter unbiased, leave as outputs, and the running ones are state.
 fn by_statistics(
     draft: &mut Draft,
     norm: &BatchNorm,
-    rank: usize,
-    positions: usize,
+    shape: &[usize],
+    clip: Clip,
     statistics: &mut Tensors,
     origins: &mut BTreeMap<String, Origin>,
-) -> Vec<pb::NodeProto> {
+) -> TractResult<Vec<pb::NodeProto>> {
     let name = layer(norm).to_string();
-    let column = column(channels(norm), rank);
-    let axes: Vec<i64> = std::iter::once(0).chain(2..rank as i64).collect();
-    let scalar = |draft: &mut Draft, value: f32| draft.fixed(&name, &ndarray::arr0(value).into_dyn());
-    let mut nodes = vec![];
+    let column = column(channels(norm), shape.len());
+    let call = fused::BatchNorm { shape: shape.to_vec(), axis: 1, epsilon: norm.epsilon, clip };
+    let positions = call.count() as f32;
+    let [scale, shift, ..] = &norm.names;
+    let outputs = ["y", "mean", "variance"].map(|part| draft.fresh(&format!("{name}.{part}")));
+    let [y, mean, variance] = outputs.clone();
+    let inputs = vec![norm.x.clone(), scale.clone(), shift.clone()];
+    let call = draft.functions.node(&Call::BatchNorm(call), y.clone(), inputs, outputs.to_vec())?;
+    let mut nodes = vec![call];
+    let unbias = positions / (positions - 1.0).max(1.0);
+    let unbias = draft.fixed(&name, &ndarray::arr0(unbias).into_dyn());
+    let target = draft.integer(&name, &column.iter().map(|&d| d as i64).collect::<Vec<_>>());
     let mut push = |node: pb::NodeProto| {
         let output = node.output.first().cloned().unwrap_or_default();
         nodes.push(node);
         output
     };
-    let [scale, shift, ..] = &norm.names;
-    let x = norm.x.as_str();
-    let mean = push(draft.mean(&name, x, &axes, true));
-    let square = push(draft.operator(&name, "Mul", &[x, x], vec![]));
-    let mean_square = push(draft.mean(&name, &square, &axes, true));
-    let squared_mean = push(draft.operator(&name, "Mul", &[&mean, &mean], vec![]));
-    let variance = push(draft.operator(&name, "Sub", &[&mean_square, &squared_mean], vec![]));
-    let unbias = scalar(draft, positions as f32 / (positions as f32 - 1.0).max(1.0));
     let unbiased = push(draft.operator(&name, "Mul", &[&variance, &unbias], vec![]));
-    let target = draft.integer(&name, &column.iter().map(|&d| d as i64).collect::<Vec<_>>());
-    let scale = push(draft.operator(&name, "Reshape", &[scale, &target], vec![]));
-    let shift = push(draft.operator(&name, "Reshape", &[shift, &target], vec![]));
-    let epsilon = scalar(draft, norm.epsilon);
-    let steadied = push(draft.operator(&name, "Add", &[&variance, &epsilon], vec![]));
-    let deviation = push(draft.operator(&name, "Sqrt", &[&steadied], vec![]));
-    let slope = push(draft.operator(&name, "Div", &[&scale, &deviation], vec![]));
-    let moved = push(draft.operator(&name, "Mul", &[&mean, &slope], vec![]));
-    let offset = push(draft.operator(&name, "Sub", &[&shift, &moved], vec![]));
     for (kind, value, running, values) in [
         ("mean", &mean, &norm.names[2], &norm.values[2]),
         ("var", &unbiased, &norm.names[3], &norm.values[3]),
     ] {
         let output = draft.fresh(&format!("{name}.batch_{kind}"));
-        let mut leaves = draft.operator(&name, "Identity", &[value], vec![]);
+        let mut leaves = draft.operator(&name, "Reshape", &[value, &target], vec![]);
         leaves.output = vec![output.clone()];
         push(leaves);
         draft.graph.output.push(proto::value_info(&output, &column));
@@ -224,9 +224,48 @@ fn by_statistics(
         }
         statistics.insert(state, ndarray::arr1(values).into_dyn());
     }
-    let scaled = push(draft.operator(&name, "Mul", &[x, &slope], vec![]));
-    push(draft.operator(&name, "Add", &[&scaled, &offset], vec![]));
-    nodes
+    push(draft.operator(&name, "Identity", &[&y], vec![]));
+    Ok(nodes)
+}
+
+/// Takes over the clip that alone reads the norm, whose node becomes a copy; no bounds when there is none.
+fn take_clip(draft: &mut Draft, norm: &BatchNorm) -> Clip {
+    let output = draft.graph.node.get(norm.at).and_then(|n| n.output.first()).cloned().unwrap_or_default();
+    let readers = draft.readers();
+    let is_output = draft.graph.output.iter().any(|o| o.name == output);
+    let Some([(reader, 0)]) = readers.get(&output).map(Vec::as_slice).filter(|_| !is_output) else {
+        return Clip::default();
+    };
+    let Some(clip) = draft.graph.node.get(*reader).and_then(|node| clip(draft, node)) else {
+        return Clip::default();
+    };
+    if let Some(node) = draft.graph.node.get_mut(*reader) {
+        node.op_type = "Identity".into();
+        node.input.truncate(1);
+        node.attribute.clear();
+    }
+    clip
+}
+
+/// The bounds of a rectifier or a clip by constants, in order; `None` for any other node.
+fn clip(draft: &Draft, node: &pb::NodeProto) -> Option<Clip> {
+    let stored = |place: usize, name: &str| -> Option<Option<f32>> {
+        if let Some(attribute) = attribute(node, name) {
+            return Some(Some(attribute.f));
+        }
+        let Some(input) = node.input.get(place).filter(|name| !name.is_empty()) else { return Some(None) };
+        let initializer = draft.graph.initializer.iter().find(|t| t.name == *input);
+        let made = || draft.graph.node.iter().find(|n| n.output.first() == Some(input)).and_then(constant);
+        let value = onnx_values(initializer.or_else(made)?)?;
+        if let [one] = value.as_slice() { Some(Some(*one)) } else { None }
+    };
+    let clip = match node.op_type.as_str() {
+        "Relu" => Clip { low: Some(0.0), high: None },
+        "Clip" => Clip { low: stored(1, "min")?, high: stored(2, "max")? },
+        _ => return None,
+    };
+    let (low, high) = clip.bounds();
+    (low < high && (clip.low.is_some() || clip.high.is_some())).then_some(clip)
 }
 
 /// Says so when no norm is left of a net that looks as if it had had them.

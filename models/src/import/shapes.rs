@@ -7,6 +7,7 @@ use tract_onnx::prelude::*;
 
 use super::ImportError;
 use super::draft::{from_front, int, label};
+use crate::fused::read_shapes;
 use crate::{contain, limits};
 
 /// Shapes by value name. A value whose shape could not be told is left out.
@@ -18,8 +19,7 @@ pub(super) fn of(mut model: pb::ModelProto, stage: &'static str) -> Result<Shape
     limits::check(&model, None).map_err(refused)?;
     let norms = plain_norms(&mut model);
     let analyse = || -> TractResult<Shapes> {
-        let mut analysed =
-            tract_onnx::onnx().with_ignore_output_shapes(true).model_for_proto_model(&model)?;
+        let mut analysed = read_shapes(&model)?;
         analysed.analyse(false)?;
         let mut shapes = Shapes::new();
         for node in analysed.nodes() {

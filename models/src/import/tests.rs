@@ -11,6 +11,7 @@ use tract_onnx::pb;
 use tract_onnx::prelude::*;
 
 use super::*;
+use crate::fused::inline_where;
 use crate::onnx::{initializers, replace_initializers};
 use crate::weights::{TensorLimits, decode};
 
@@ -40,7 +41,9 @@ pub(super) fn imported(bytes: &[u8], norm: NormForm) -> Imported {
 /// Every output of `model` by name.
 pub(super) fn run(model: &pb::ModelProto, x: &ArrayD<f32>) -> Tensors {
     let names = model.graph.as_ref().unwrap().output.iter().map(|o| o.name.clone());
-    let plan = tract_onnx::onnx().model_for_proto_model(model).unwrap().into_optimized().unwrap();
+    let mut plain = model.clone();
+    inline_where(&mut plain, |_| true).unwrap();
+    let plan = tract_onnx::onnx().model_for_proto_model(&plain).unwrap().into_optimized().unwrap();
     let x = Tensor::from_shape(x.shape(), &x.iter().copied().collect::<Vec<_>>()).unwrap();
     let outputs = plan.into_runnable().unwrap().run(tvec![x.into()]).unwrap();
     let array = |t: &TValue| {
