@@ -57,7 +57,10 @@ fn check(name: &str, exporter: &str, bytes: &[u8], golden: &Tensors) {
     for norm in [NormForm::Folded, NormForm::Affine, NormForm::Statistics] {
         let encoder = import(bytes, &ImportOptions::new(FEW, norm)).unwrap_or_else(|e| panic!("{name}: {e}"));
         let views = pattern(&encoder.input_shape, 0);
-        for selection in ["all", "last:2"] {
+        // Of some nets all layers with batch statistics are more nodes than rewriting has a budget for.
+        let is_refused = norm == NormForm::Statistics && ["mobilenet_v2", "efficientnet_b0"].contains(&name);
+        let selections: &[&str] = if is_refused { &["last:2"] } else { &["all", "last:2"] };
+        for selection in selections {
             let step = step(&encoder, selection, |_| ());
             let found = of(&encoder, &step, &views);
             let what = format!("{name} {exporter} {norm:?} {selection}");
