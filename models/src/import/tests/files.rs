@@ -57,13 +57,13 @@ const FILES: &[File] = &[
         name: "sequence_first",
         weights: 8,
         blocks: &["embed", "attention", "out"],
-        parameters: Some(&[("attention.weight", "attention.in_proj_weight")]),
+        parameters: Some(&[]),
     },
     File {
         name: "sequence_first_single",
         weights: 8,
         blocks: &["embed", "attention", "out"],
-        parameters: Some(&[("attention.weight", "attention.in_proj_weight")]),
+        parameters: Some(&[]),
     },
     File {
         name: "resnet",
