@@ -10,7 +10,7 @@
 //! our own presets are timed alone. One thread is timed by the processor time of its process, so that what
 //! else the machine does counts little, and more threads by the clock. Of repeated turns the best median counts; memory is the peak of the
 //! process, which for the peers includes Python.
-#![allow(clippy::print_stdout, reason = "a table is what a bench is for")]
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "a table is what a bench is for")]
 
 use std::error::Error;
 use std::ffi::OsString;
