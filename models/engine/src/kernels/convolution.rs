@@ -137,6 +137,11 @@ impl Forward {
         Ok(())
     }
 
+    /// Bytes of the packed kernel, none where it is an input.
+    pub(super) fn packed_bytes(&self) -> usize {
+        self.packed.as_ref().map_or(0, |constant| constant.0.bytes())
+    }
+
     /// What [`Forward::run`] is to be given.
     pub(super) fn operands(&self, x: OutletId, kernel: OutletId, bias: Option<OutletId>) -> TVec<OutletId> {
         let kernel = self.packed.is_none().then_some(kernel);

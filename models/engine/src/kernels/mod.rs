@@ -52,6 +52,16 @@ pub(crate) fn bind(model: &mut TypedModel, threads: &Arc<Threads>) -> TractResul
     model.compact()
 }
 
+/// Bytes of the constants that the kernels of `model` hold in place of the graph.
+pub(crate) fn packed_bytes(model: &TypedModel) -> u64 {
+    let kernels = model.nodes().iter().filter_map(|node| node.op_as::<Kernel>());
+    let bytes = kernels.map(|kernel| match &kernel.work {
+        Work::Convolution(forward) => forward.packed_bytes() as u64,
+        Work::Call(_) | Work::Product(_) | Work::Sums(_) => 0,
+    });
+    bytes.sum()
+}
+
 /// What a kernel is to do in the place of some nodes.
 struct Found {
     work: Work,
