@@ -14,6 +14,7 @@ use signal_hook::consts::{SIGINT, SIGTERM};
 use cli::{Cli, Command};
 
 fn main() -> ExitCode {
+    sedge_engine::keep_memory();
     let cli = Cli::parse();
     cli.start_log();
     let Command::Run(arguments) = cli.command;

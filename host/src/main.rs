@@ -8,6 +8,7 @@ use sedge::cli::{Cli, explain, run};
 use tracing_subscriber::EnvFilter;
 
 fn main() -> ExitCode {
+    sedge_engine::keep_memory();
     let cli = Cli::parse();
     log_to_stderr(cli.verbose);
     let mut out = io::BufWriter::new(io::stdout().lock());

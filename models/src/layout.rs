@@ -17,7 +17,7 @@ use tract_onnx::tract_core::ops::element_wise::ElementWiseOp;
 use tract_onnx::tract_core::ops::nn::{DataFormat, Reduce};
 use tract_onnx::tract_core::ops::source::TypedSource;
 
-use crate::fused::{BatchNorm, Call};
+use crate::fused::{BatchNorm, Call, Clipped};
 use crate::passes;
 
 /// `model` with convolutions, and what lies between them, computed channels last.
@@ -115,6 +115,11 @@ impl Rewrite {
                 self.first.insert(OutletId::new(node.id, slot), row);
             }
             outputs
+        } else if let (true, Some(clipped)) = (flows_last, clip_gradient(node)) {
+            order = Order::Last;
+            let inputs = self.all_in_order(&node.inputs, order)?;
+            let call = Call::ClipGradient(clipped.channels_last());
+            self.target.wire_node(&node.name, call, &inputs)?
         } else if flows_last && (node.op_is::<TypedBinOp>() || node.op_is::<ElementWiseOp>()) {
             order = Order::Last;
             let inputs = self.all_in_order(&node.inputs, order)?;
@@ -159,6 +164,14 @@ fn pool_last(node: &TypedNode) -> Option<Box<dyn TypedOp>> {
 fn channels_first_norm(node: &TypedNode) -> Option<&BatchNorm> {
     match node.op_as::<Call>() {
         Some(Call::BatchNorm(norm)) if norm.axis == 1 && norm.shape.len() > 2 => Some(norm),
+        _ => None,
+    }
+}
+
+/// The gradient of a clip, which treats all axes alike but speaks of their extents.
+fn clip_gradient(node: &TypedNode) -> Option<&Clipped> {
+    match node.op_as::<Call>() {
+        Some(Call::ClipGradient(clipped)) => Some(clipped),
         _ => None,
     }
 }

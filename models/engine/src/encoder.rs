@@ -1,5 +1,7 @@
 //! An encoder run by tract: samples in, embeddings out.
 
+use std::time::Duration;
+
 use ndarray::{Array2, ArrayD, ArrayViewD, Axis, IxDyn, Slice, s};
 use tract_onnx::prelude::*;
 
@@ -103,6 +105,20 @@ impl Encoder {
             }
         }
         Ok(embeddings)
+    }
+
+    /// Runs one batch, forgets its embeddings, and tells how long the operators of each kind took.
+    ///
+    /// # Errors
+    /// [`EngineError::Shape`] when `samples` are not one batch, otherwise as [`Encoder::embed`].
+    pub fn profile(&mut self, samples: ArrayViewD<'_, f32>) -> Result<Vec<(String, Duration)>> {
+        let wanted: Vec<usize> = std::iter::once(self.batch).chain(self.sample.iter().copied()).collect();
+        if samples.shape() != wanted {
+            return Err(EngineError::Shape { name: "samples".into(), found: samples.shape().into(), wanted });
+        }
+        finite("samples", &samples)?;
+        let input = value(samples).map_err(|e| EngineError::Run { what: WHAT, reason: format!("{e:#}") })?;
+        self.graph.profile(tvec!(input))
     }
 
     fn run(&mut self, batch: ArrayViewD<'_, f32>) -> Result<TValue> {

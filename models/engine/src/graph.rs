@@ -67,7 +67,12 @@ impl Graph {
                 model.output_outlets()?.iter().map(shape).collect::<TractResult<_>>()?;
             let mut optimised = rows::widen(&model)?;
             passes::codegen(&mut optimised)?;
-            let cost = Plan::of(&model, &optimised).map_err(|e| format!("{e:#}"));
+            let mut cost = Plan::of(&model, &optimised).map_err(|e| format!("{e:#}"));
+            if let Ok(plan) = &mut cost {
+                let packed = kernels::packed_bytes(&model);
+                plan.weights_bytes = plan.weights_bytes.saturating_add(packed);
+                plan.peak_bytes = plan.peak_bytes.saturating_add(packed);
+            }
             let plan = optimised.into_runnable()?;
             let state = plan.spawn()?;
             Ok(Self { what, plan, state, inputs, outputs, cost })

@@ -8,6 +8,7 @@ mod encoder;
 mod error;
 mod graph;
 mod kernels;
+mod memory;
 mod options;
 #[cfg(test)]
 mod rewrites_tests;
@@ -21,6 +22,7 @@ use sedge_models::{StepSpec, Tensors};
 
 pub use encoder::Encoder;
 pub use error::EngineError;
+pub use memory::keep_memory;
 pub use options::Options;
 pub use tract_step::TractStep;
 

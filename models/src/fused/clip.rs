@@ -66,6 +66,15 @@ pub struct Clipped {
 }
 
 impl Clipped {
+    /// The same with axis 1 moved to the end.
+    pub(crate) fn channels_last(&self) -> Self {
+        let mut shape = self.shape.clone();
+        if let Some(axes) = shape.get_mut(1..) {
+            axes.rotate_left(usize::from(!axes.is_empty()));
+        }
+        Self { shape, ..self.clone() }
+    }
+
     pub(super) fn attributes(&self) -> Vec<pb::AttributeProto> {
         let mut attributes = self.clip.attributes();
         attributes.push(proto::ints("shape", self.shape.iter().map(|&d| d as i64).collect()));

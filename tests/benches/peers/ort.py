@@ -70,7 +70,7 @@ def main():
         work = inference(folder, net, int(part.split(":")[1]), threads)
     else:
         work = training(folder, net, part, threads)
-    times = timed(work, float(seconds))
+    times = timed(work, float(seconds), threads)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
     print(json.dumps({"best": times[0], "median": times[len(times) // 2], "peak_mb": peak}))
 

@@ -44,7 +44,7 @@ def main():
             step(views).backward()
             optimizer.step()
 
-    times = timed(work, float(seconds))
+    times = timed(work, float(seconds), int(threads))
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
     print(json.dumps({"best": times[0], "median": times[len(times) // 2], "peak_mb": peak}))
 

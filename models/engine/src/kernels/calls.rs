@@ -40,6 +40,25 @@ impl Bound {
         self.0.outputs()
     }
 
+    /// Runs the call in the place of an input that nothing reads any more; `None` where it cannot.
+    pub(super) fn run_in_place(
+        &self,
+        inputs: &mut TVec<TValue>,
+        threads: &Threads,
+    ) -> TractResult<Option<Tensor>> {
+        let (Call::ClipGradient(c), [y, dy]) = (&self.0, inputs.as_slice()) else { return Ok(None) };
+        if !dy.is_exclusive() || dy.shape() != y.shape() {
+            return Ok(None);
+        }
+        let (Some(dy), Some(y)) = (inputs.pop(), inputs.pop()) else { return Ok(None) };
+        let mut dx = dy.into_tensor();
+        let y = y.try_as_plain_ram()?;
+        let mut values = dx.try_as_plain_ram_mut()?;
+        let bounds = c.clip.bounds();
+        elementwise::clip_gradient_in_place(threads, y.as_slice()?, bounds, values.as_slice_mut()?)?;
+        Ok(Some(dx))
+    }
+
     pub(super) fn run(
         &self,
         inputs: &[&[f32]],

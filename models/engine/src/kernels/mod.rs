@@ -4,6 +4,7 @@
 mod calls;
 mod convolution;
 mod product;
+mod sums;
 mod tail;
 #[cfg(test)]
 mod tests;
@@ -15,6 +16,7 @@ use tract_onnx::prelude::*;
 use tract_onnx::tract_core::internal::*;
 use tract_onnx::tract_core::ops::cnn::Conv;
 use tract_onnx::tract_core::ops::einsum::EinSum;
+use tract_onnx::tract_core::ops::nn::Reduce;
 
 pub(crate) use calls::has_kernel;
 
@@ -28,7 +30,7 @@ pub(crate) fn bind(model: &mut TypedModel, threads: &Arc<Threads>) -> TractResul
             let work = Work::Call(calls::of(call, &model.node(id).name)?);
             model.node_mut(id).op = Box::new(Kernel { work, threads: threads.clone() });
         } else if let Some(conv) = model.node(id).op_as::<Conv>().cloned()
-            && let Some(found) = convolution::of(model, id, &conv)?
+            && let Some(found) = convolution::of(model, id, &conv, threads)?
         {
             replace(model, id, found, threads)?;
         }
@@ -38,12 +40,26 @@ pub(crate) fn bind(model: &mut TypedModel, threads: &Arc<Threads>) -> TractResul
     model.declutter()?;
     for id in model.eval_order()? {
         if let Some(einsum) = model.node(id).op_as::<EinSum>().cloned()
-            && let Some(found) = product::of(model, id, &einsum)?
+            && let Some(found) = product::of(model, id, &einsum, threads)?
+        {
+            replace(model, id, found, threads)?;
+        } else if let Some(reduce) = model.node(id).op_as::<Reduce>()
+            && let Some(found) = sums::of(model, id, reduce)?
         {
             replace(model, id, found, threads)?;
         }
     }
     model.compact()
+}
+
+/// Bytes of the constants that the kernels of `model` hold in place of the graph.
+pub(crate) fn packed_bytes(model: &TypedModel) -> u64 {
+    let kernels = model.nodes().iter().filter_map(|node| node.op_as::<Kernel>());
+    let bytes = kernels.map(|kernel| match &kernel.work {
+        Work::Convolution(forward) => forward.packed_bytes() as u64,
+        Work::Call(_) | Work::Product(_) | Work::Sums(_) => 0,
+    });
+    bytes.sum()
 }
 
 /// What a kernel is to do in the place of some nodes.
@@ -81,6 +97,7 @@ enum Work {
     Call(calls::Bound),
     Convolution(convolution::Forward),
     Product(product::MatrixProduct),
+    Sums(sums::ColumnSums),
 }
 
 impl Work {
@@ -89,6 +106,7 @@ impl Work {
             Self::Call(call) => call.name(),
             Self::Convolution(forward) => forward.name(),
             Self::Product(product) => product.name(),
+            Self::Sums(sums) => sums.name(),
         }
     }
 
@@ -97,6 +115,7 @@ impl Work {
             Self::Call(call) => call.shapes(),
             Self::Convolution(forward) => vec![forward.shape.clone()],
             Self::Product(product) => vec![product.shape.clone()],
+            Self::Sums(sums) => vec![sums.shape.clone()],
         }
     }
 }
@@ -136,7 +155,12 @@ impl TypedOp for Kernel {
 impl EvalOp for Kernel {
     not_out_of_plan!();
 
-    fn eval(&self, _: &EvalContext, inputs: TVec<TValue>) -> TractResult<TVec<TValue>> {
+    fn eval(&self, _: &EvalContext, mut inputs: TVec<TValue>) -> TractResult<TVec<TValue>> {
+        if let Work::Call(call) = &self.work
+            && let Some(output) = call.run_in_place(&mut inputs, &self.threads)?
+        {
+            return Ok(tvec!(output.into_tvalue()));
+        }
         let views = inputs.iter().map(|i| i.try_as_plain_ram()).collect::<TractResult<Vec<_>>>()?;
         let slices = views.iter().map(|v| v.as_slice::<f32>()).collect::<TractResult<Vec<_>>>()?;
         let shapes = self.work.shapes();
@@ -150,6 +174,7 @@ impl EvalOp for Kernel {
                 Work::Call(call) => call.run(&slices, &mut results, &self.threads)?,
                 Work::Convolution(forward) => forward.run(&slices, &mut results, &self.threads)?,
                 Work::Product(product) => product.run(&slices, &mut results, &self.threads)?,
+                Work::Sums(sums) => sums.run(&slices, &mut results, &self.threads)?,
             }
         }
         Ok(outputs.into_iter().map(|o| o.into_tvalue()).collect())

@@ -33,7 +33,12 @@ enum Kind {
 }
 
 /// The kernel for the sum of node `id`, `None` when it is no matrix product.
-pub(super) fn of(model: &TypedModel, id: usize, op: &EinSum) -> TractResult<Option<Found>> {
+pub(super) fn of(
+    model: &TypedModel,
+    id: usize,
+    op: &EinSum,
+    threads: &Threads,
+) -> TractResult<Option<Found>> {
     let node = model.node(id);
     let end = OutletId::new(id, 0);
     let [a, b] = *node.inputs.as_slice() else { return Ok(None) };
@@ -61,10 +66,11 @@ pub(super) fn of(model: &TypedModel, id: usize, op: &EinSum) -> TractResult<Opti
     if pointwise {
         let tail = Tail::of(model, end, Some(product.columns), None)?;
         let Product { rows, depth, columns, .. } = product;
-        let work = Work::Convolution(Forward::of_rows(rows, depth, columns, tail.clip, shape));
-        let operands = if swapped { [b, a] } else { [a, b] };
-        let inputs = operands.into_iter().chain(tail.bias).collect();
-        let channels = rank - 1;
+        let mut forward = Forward::of_rows(rows, depth, columns, tail.clip, shape);
+        let (x, kernel) = if swapped { (b, a) } else { (a, b) };
+        forward.pack(model, kernel, threads)?;
+        let inputs = forward.operands(x, kernel, tail.bias);
+        let (work, channels) = (Work::Convolution(forward), rank - 1);
         return Ok(Some(Found { work, inputs, end: tail.end, channels }));
     }
     let work = Work::Product(MatrixProduct { product, swapped, shape });

@@ -3,8 +3,12 @@
 
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
+use sedge_models::fused::{Call, Clip, Clipped};
+use sedge_models::layout;
 use tract_onnx::tract_core::ops::binary::TypedBinOp;
+use tract_onnx::tract_core::ops::cnn::{KernelFormat, PaddingSpec, PoolSpec};
 use tract_onnx::tract_core::ops::math;
+use tract_onnx::tract_core::ops::nn::{DataFormat, Reducer};
 
 use super::*;
 
@@ -116,4 +120,70 @@ fn a_bias_and_a_clip_are_taken_over() {
     assert_eq!(tailed(&[(math::add(), vec![4, 3, 6], 1.0)]).len(), 2);
     assert_eq!(tailed(&[(math::max(), row, 0.1)]).len(), 2);
     assert_eq!(tailed(&[(math::mul(), one, 0.1), bias]).len(), 3);
+}
+
+/// A convolution of three by three from 4 channels to as many, over a source and constants.
+fn convolved(model: &mut TypedModel, format: DataFormat, x: OutletId, groups: usize) -> OutletId {
+    let mut rng = ChaCha8Rng::seed_from_u64(7);
+    let padding = PaddingSpec::Explicit(tvec!(1, 1), tvec!(1, 1));
+    let pool_spec = PoolSpec::new(format, tvec!(3, 3), padding, None, Some(tvec!(2, 1)), 4, 4);
+    let conv = Conv { pool_spec, kernel_fmt: KernelFormat::OIHW, group: groups, q_params: None };
+    let kernel = model.add_const("kernel", draw(&[4, 4 / groups, 3, 3], &mut rng)).unwrap();
+    let bias = model.add_const("bias", draw(&[4], &mut rng)).unwrap();
+    model.wire_node("conv", conv, &[x, kernel, bias]).unwrap()[0]
+}
+
+#[test]
+fn constant_weights_and_samples_without_a_batch_are_convolved() {
+    let mut rng = ChaCha8Rng::seed_from_u64(8);
+    for (format, shape) in [
+        (DataFormat::NHWC, vec![2, 6, 5, 4]),
+        (DataFormat::NCHW, vec![2, 4, 6, 5]),
+        (DataFormat::HWC, vec![6, 5, 4]),
+        (DataFormat::CHW, vec![4, 6, 5]),
+    ] {
+        for (groups, kernel) in [(1, "Convolution"), (2, "Convolution"), (4, "DepthwiseConvolution")] {
+            let mut model = TypedModel::default();
+            let x = model.add_source("x", f32::fact(&shape)).unwrap();
+            let y = convolved(&mut model, format, x, groups);
+            model.select_output_outlets(&[y]).unwrap();
+            let names = bound(&model, &[draw(&shape, &mut rng)]);
+            assert!(names.iter().any(|n| n == kernel), "{format:?}: {names:?}");
+        }
+    }
+}
+
+#[test]
+fn sums_over_leading_axes_alone_have_a_kernel() {
+    let mut rng = ChaCha8Rng::seed_from_u64(9);
+    for (axes, covered) in [(vec![0], true), (vec![0, 1, 2], true), (vec![1, 2], false), (vec![3], false)] {
+        let mut model = TypedModel::default();
+        let x = model.add_source("x", f32::fact([8, 16, 8, 6])).unwrap();
+        let sum = Reduce::new(axes.into(), Reducer::Sum);
+        let y = model.wire_node("sum", sum, &[x]).unwrap();
+        model.select_output_outlets(&y).unwrap();
+        let names = bound(&model, &[draw(&[8, 16, 8, 6], &mut rng)]);
+        assert_eq!(names.iter().any(|n| n == "ColumnSums"), covered, "{names:?}");
+    }
+}
+
+#[test]
+fn the_gradient_of_a_clip_follows_its_convolution_to_channels_last() {
+    let mut rng = ChaCha8Rng::seed_from_u64(10);
+    let mut model = TypedModel::default();
+    let x = model.add_source("x", f32::fact([2, 4, 6, 5])).unwrap();
+    let y = convolved(&mut model, DataFormat::NCHW, x, 1);
+    let shape = model.outlet_fact(y).unwrap().shape.as_concrete().unwrap().to_vec();
+    let clip = Clip { low: Some(0.0), high: None };
+    let call = Call::ClipGradient(Clipped { shape, clip });
+    let gradient = model.wire_node("clip", call, &[y, y]).unwrap();
+    model.select_output_outlets(&gradient).unwrap();
+    let mut last = layout::channels_last(&model).unwrap();
+    let wanted = [2, 3, 5, 4];
+    let of_clip = last.nodes().iter().find(|n| n.op_is::<Call>()).unwrap();
+    assert_eq!(of_clip.outputs[0].fact.shape.as_concrete(), Some(wanted.as_slice()));
+    bind(&mut last, &threads()).unwrap();
+    bind(&mut model, &threads()).unwrap();
+    let input = draw(&[2, 4, 6, 5], &mut rng);
+    assert_eq!(run(last, std::slice::from_ref(&input)), run(model, &[input]));
 }

@@ -131,6 +131,11 @@ impl PackedKernel {
         Ok(())
     }
 
+    /// Bytes of the packed weights.
+    pub fn bytes(&self) -> usize {
+        self.parts.iter().map(|part| size_of_val(&*part.panels)).sum()
+    }
+
     /// The shapes it was packed for.
     pub fn geometry(&self) -> &Geometry {
         &self.geometry
