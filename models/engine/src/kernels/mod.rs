@@ -1,9 +1,11 @@
 //! Operators that run as kernels of `sedge-kernels`: a file's fused calls, and tract's convolutions and
 //! products together with the bias and clip that follow them. What no kernel covers stays tract's.
 
+mod activation;
 mod calls;
 mod convolution;
 mod product;
+mod strided;
 mod tail;
 #[cfg(test)]
 mod tests;
@@ -27,6 +29,9 @@ pub(crate) fn bind(model: &mut TypedModel, threads: &Arc<Threads>) -> TractResul
         if let Some(call) = model.node(id).op_as() {
             let work = Work::Call(calls::of(call, &model.node(id).name)?);
             model.node_mut(id).op = Box::new(Kernel { work, threads: threads.clone() });
+        } else if let Some(activation) = activation::of(model, id)? {
+            let work = Work::Activation(activation);
+            model.node_mut(id).op = Box::new(Kernel { work, threads: threads.clone() });
         } else if let Some(conv) = model.node(id).op_as::<Conv>().cloned()
             && let Some(found) = convolution::of(model, id, &conv)?
         {
@@ -38,7 +43,10 @@ pub(crate) fn bind(model: &mut TypedModel, threads: &Arc<Threads>) -> TractResul
     model.declutter()?;
     for id in model.eval_order()? {
         if let Some(einsum) = model.node(id).op_as::<EinSum>().cloned()
-            && let Some(found) = product::of(model, id, &einsum)?
+            && let Some(found) = match strided::of(model, id, &einsum)? {
+                Some(found) => Some(found),
+                None => product::of(model, id, &einsum)?,
+            }
         {
             replace(model, id, found, threads)?;
         }
@@ -81,6 +89,8 @@ enum Work {
     Call(calls::Bound),
     Convolution(convolution::Forward),
     Product(product::MatrixProduct),
+    Strided(strided::Strided),
+    Activation(activation::Activation),
 }
 
 impl Work {
@@ -89,6 +99,8 @@ impl Work {
             Self::Call(call) => call.name(),
             Self::Convolution(forward) => forward.name(),
             Self::Product(product) => product.name(),
+            Self::Strided(_) => "StridedProduct",
+            Self::Activation(activation) => activation.name(),
         }
     }
 
@@ -97,6 +109,8 @@ impl Work {
             Self::Call(call) => call.shapes(),
             Self::Convolution(forward) => vec![forward.shape.clone()],
             Self::Product(product) => vec![product.shape.clone()],
+            Self::Strided(product) => vec![product.shape.clone()],
+            Self::Activation(activation) => vec![activation.shape.clone()],
         }
     }
 }
@@ -150,6 +164,8 @@ impl EvalOp for Kernel {
                 Work::Call(call) => call.run(&slices, &mut results, &self.threads)?,
                 Work::Convolution(forward) => forward.run(&slices, &mut results, &self.threads)?,
                 Work::Product(product) => product.run(&slices, &mut results, &self.threads)?,
+                Work::Strided(product) => product.run(&slices, &mut results, &self.threads)?,
+                Work::Activation(activation) => activation.run(&slices, &mut results, &self.threads)?,
             }
         }
         Ok(outputs.into_iter().map(|o| o.into_tvalue()).collect())
