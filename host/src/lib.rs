@@ -4,6 +4,7 @@
 pub mod budget;
 pub mod cli;
 pub mod data;
+pub mod differentiate;
 pub mod encoder;
 pub mod evaluate;
 pub mod export;

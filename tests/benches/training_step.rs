@@ -27,7 +27,7 @@ use sedge_models::compile::{Recipe, VIEWS, compile};
 use sedge_models::import::{ImportOptions, NormForm, import};
 use sedge_models::objective::{Objective, ProjectionHead};
 use sedge_models::onnx::build::Batch;
-use sedge_models::selection::{Selection, describe_stages};
+use sedge_models::selection::Selection;
 use serde::{Deserialize, Serialize};
 
 /// Networks of `peers/nets.py`, the rows of a step, and the parts of them that are trained.
@@ -165,16 +165,7 @@ fn recipe(bytes: &[u8], part: &str, batch: usize) -> Result<Recipe, Failure> {
     let selection: Selection = part.parse()?;
     let norm = if selection == Selection::All { NormForm::Statistics } else { NormForm::Folded };
     let encoder = import(bytes, &ImportOptions::new(batch, norm))?;
-    let blocks: Vec<String> = encoder.blocks.iter().map(|block| block.name.clone()).collect();
-    let named = encoder.weights.iter().map(|w| (w.name.as_str(), w.shape.as_slice()));
-    let (weights, _) = describe_stages(&blocks, named);
-    let trained = match selection {
-        Selection::Last(n) => {
-            let kept = encoder.blocks.iter().rev().take(n).flat_map(|block| block.weights.clone());
-            kept.collect()
-        }
-        selection => selection.choose(&weights, &blocks)?.trained,
-    };
+    let trained = selection.choose(&encoder.weights, &encoder.blocks)?.trained;
     let objective = Objective::NtXent { head: HEAD, temperature: TEMPERATURE };
     let statistics = encoder.statistics;
     Ok(Recipe { statistics, lr: 0.01, seed: 1, ..Recipe::new(encoder.model, trained, objective) })

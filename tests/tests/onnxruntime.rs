@@ -1,16 +1,10 @@
 //! ONNX Runtime as oracle: the graphs that Sedge writes, read by an implementation that shares no code
 //! with it. Encoders agree at 1e-4 and every output of a training step at 1e-3, relative to the largest
 //! value of the tensor.
-//!
-//! `SEDGE_PYTHON` names a Python that has `onnxruntime` and `numpy`, and must then have them; without it
-//! a `python3` that has them will do, and without that the tests say that they were skipped.
 #![allow(clippy::unwrap_used, clippy::panic, missing_docs)]
 
-use std::ffi::OsString;
-use std::io::Write;
-use std::path::Path;
-use std::process::Command;
-use std::sync::LazyLock;
+#[path = "interop/oracle.rs"]
+mod oracle;
 
 use ndarray::{ArrayD, IxDyn, arr0};
 use prost::Message;
@@ -25,8 +19,9 @@ use sedge_models::onnx::build::Batch;
 use sedge_models::optimizer::Optimizer;
 use sedge_models::selection::Selection;
 use sedge_models::step::next_name;
-use sedge_models::weights::{TensorLimits, decode, encode};
 use sedge_models::{StateRole, StateSpec, Tensors, TrainingStep};
+
+use oracle::{ORACLE, onnxruntime};
 
 const BATCH: usize = 8;
 const IMAGE: [usize; 3] = [3, 32, 32];
@@ -39,43 +34,6 @@ const NOISE: f32 = 1e-4;
 /// gradients would be blown up to a full step. This one lies below most gradients here and above their
 /// rounding.
 const ADAMW: Optimizer = Optimizer::AdamW { beta1: 0.9, beta2: 0.999, epsilon: 1e-2 };
-
-fn has_onnxruntime(python: &OsString) -> bool {
-    let imported = Command::new(python).args(["-c", "import numpy, onnxruntime"]).output();
-    imported.is_ok_and(|output| output.status.success())
-}
-
-/// The Python to ask, `None` (and one line that says so) when there is none.
-static ORACLE: LazyLock<Option<OsString>> = LazyLock::new(|| {
-    if let Some(python) = std::env::var_os("SEDGE_PYTHON").filter(|p| !p.is_empty()) {
-        assert!(has_onnxruntime(&python), "SEDGE_PYTHON={python:?} cannot import numpy and onnxruntime");
-        return Some(python);
-    }
-    let python = OsString::from("python3");
-    if has_onnxruntime(&python) {
-        return Some(python);
-    }
-    // Straight to the stream: the test harness swallows what a passing test prints.
-    let line = "skipped: no ONNX Runtime to compare with; set SEDGE_PYTHON to a Python that has it\n";
-    std::io::stderr().write_all(line.as_bytes()).unwrap();
-    None
-});
-
-/// Runs `model` in ONNX Runtime.
-fn onnxruntime(python: &OsString, model: &[u8], inputs: &Tensors) -> Tensors {
-    let folder = tempfile::tempdir().unwrap();
-    let file = |name: &str| folder.path().join(name);
-    std::fs::write(file("model.onnx"), model).unwrap();
-    std::fs::write(file("inputs.safetensors"), encode(inputs).unwrap()).unwrap();
-    let output = Command::new(python)
-        .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/interop/run_onnx.py"))
-        .args(["model.onnx", "inputs.safetensors", "outputs.safetensors"].map(file))
-        .output()
-        .unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    let bytes = std::fs::read(file("outputs.safetensors")).unwrap();
-    decode(&bytes, TensorLimits::default()).unwrap()
-}
 
 fn noise(shape: &[usize], seed: u64) -> ArrayD<f32> {
     let mut rng = ChaCha8Rng::seed_from_u64(seed);

@@ -6,13 +6,15 @@ use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use sedge_models::{StepSpec, Tensors};
 
+/// The objective whose targets are classes.
+const CLASSES: &str = "cross-entropy";
 /// How far the second view of a noise sample lies from the first.
 const VIEW_NOISE: f32 = 0.3;
 /// Half the width of the uniform distribution of variance one.
 const HALF_WIDTH: f32 = 1.732_050_8;
 
 /// `count` batches for a step: values of variance one, `views` in pairs of which the second is the first
-/// with a third of noise, `targets` one-hot.
+/// with a third of noise, `targets` of classes one-hot, half of a `mask` one and the rest zero.
 pub fn noise(spec: &StepSpec, count: usize, seed: u64) -> Vec<Tensors> {
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
     let mut batch = || {
@@ -20,7 +22,8 @@ pub fn noise(spec: &StepSpec, count: usize, seed: u64) -> Vec<Tensors> {
             let value = || HALF_WIDTH * (2.0 * rng.random::<f32>() - 1.0);
             let mut array = ArrayD::from_shape_simple_fn(IxDyn(&input.shape), value);
             match input.name.as_str() {
-                "targets" => one_hot(array.view_mut(), &mut rng),
+                "targets" if spec.objective == CLASSES => one_hot(array.view_mut(), &mut rng),
+                "mask" => array.mapv_inplace(|value| f32::from(value > 0.0)),
                 "views" => pair(&mut array),
                 _ => {}
             }

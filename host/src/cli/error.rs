@@ -8,10 +8,12 @@ use sedge_models::bundle::BundleError;
 use sedge_models::onnx::OnnxError;
 
 use crate::data::DataError;
+use crate::differentiate::DifferentiateError;
 use crate::export::ExportError;
 use crate::files::FileError;
 use crate::measure::MeasureError;
 use crate::pretrain::{ConfigError, PretrainError};
+use crate::report::ReportError;
 
 /// Why a command failed.
 #[derive(Debug, thiserror::Error)]
@@ -72,6 +74,20 @@ pub enum CliError {
     /// Numbers that JSON cannot hold.
     #[error("the result cannot be written as JSON")]
     Json(#[from] serde_json::Error),
+    /// An encoder cannot be made into a training step, or a trained state not go back.
+    #[error(transparent)]
+    Differentiate(Box<DifferentiateError>),
+    /// A step.json that cannot be read.
+    #[error("{} is no description of a step by this version of Sedge", path.display())]
+    Record {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        source: serde_json::Error,
+    },
+    /// A figure cannot be drawn.
+    #[error(transparent)]
+    Figure(#[from] ReportError),
     /// The quickstart failed.
     #[error(transparent)]
     Quickstart(Box<crate::quickstart::QuickstartError>),
@@ -89,6 +105,12 @@ impl From<ExportError> for CliError {
     }
 }
 
+impl From<DifferentiateError> for CliError {
+    fn from(error: DifferentiateError) -> Self {
+        Self::Differentiate(Box::new(error))
+    }
+}
+
 impl From<crate::quickstart::QuickstartError> for CliError {
     fn from(error: crate::quickstart::QuickstartError) -> Self {
         Self::Quickstart(Box::new(error))
@@ -101,6 +123,7 @@ impl CliError {
     pub fn status(&self) -> u8 {
         match self {
             Self::Usage(_) | Self::Config(ConfigError::NoData) => 2,
+            Self::Differentiate(error) if error.is_usage() => 2,
             Self::Output(source) if source.kind() == io::ErrorKind::BrokenPipe => 0,
             _ => 1,
         }

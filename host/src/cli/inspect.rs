@@ -6,6 +6,7 @@ use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 
 use sedge_models::bundle::{Bundle, MAX_BUNDLE_BYTES, Manifest};
+use sedge_models::import::{ImportOptions, NormForm, import};
 use sedge_models::onnx::inspect::{ValueSummary, inspect};
 use sedge_models::onnx::read::parse;
 use sedge_models::onnx::{OnnxError, OnnxSummary};
@@ -46,7 +47,50 @@ enum Inspection {
         sha256: String,
         #[serde(flatten)]
         model: OnnxSummary,
+        /// Where it is an encoder that can be trained.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        encoder: Option<EncoderSummary>,
     },
+}
+
+/// An encoder's weights as `--train` of `sedge differentiate` selects among them.
+#[derive(Serialize)]
+struct EncoderSummary {
+    width: usize,
+    blocks: Vec<BlockSummary>,
+}
+
+#[derive(Serialize)]
+struct BlockSummary {
+    name: String,
+    weights: Vec<WeightSummary>,
+}
+
+#[derive(Serialize)]
+struct WeightSummary {
+    name: String,
+    kind: String,
+    shape: Vec<usize>,
+}
+
+impl EncoderSummary {
+    /// Of the file's own form, norms kept; `None` for a file that is no encoder.
+    fn of(bytes: &[u8]) -> Option<Self> {
+        let told = import(bytes, &ImportOptions::new(1, NormForm::Affine));
+        let encoder = told.inspect_err(|why| tracing::info!("it cannot be trained: {why}")).ok()?;
+        let weights_of = |number: usize| {
+            let inside = encoder.weights.iter().filter(move |weight| weight.block == number);
+            let told = inside.map(|weight| WeightSummary {
+                name: weight.name.clone(),
+                kind: weight.kind.to_string(),
+                shape: weight.shape.clone(),
+            });
+            told.collect()
+        };
+        let blocks = encoder.blocks.iter().enumerate();
+        let blocks = blocks.map(|(i, name)| BlockSummary { name: name.clone(), weights: weights_of(i) });
+        Some(Self { width: encoder.width, blocks: blocks.collect() })
+    }
 }
 
 pub(super) fn run(args: &Args, out: &mut dyn Write) -> Result<(), CliError> {
@@ -67,9 +111,10 @@ pub(super) fn run(args: &Args, out: &mut dyn Write) -> Result<(), CliError> {
             show_model(out, step, 4)?;
             show_config(out, &manifest.made_by.config)?;
         }
-        Inspection::Onnx { sha256, model } => {
+        Inspection::Onnx { sha256, model, encoder } => {
             writeln!(out, "ONNX model    {}, SHA-256 {sha256}", size(model.bytes as u64))?;
             show_model(out, model, usize::MAX)?;
+            encoder.as_ref().map_or(Ok(()), |encoder| show_encoder(out, encoder))?;
         }
     }
     Ok(())
@@ -93,7 +138,8 @@ fn look(path: &Path) -> Result<Inspection, CliError> {
     }
     let bytes = read(path)?;
     let model = parse(&bytes).map_err(|source| CliError::Onnx { path: path.into(), source })?;
-    Ok(Inspection::Onnx { sha256: sha256(&bytes), model: inspect(&model) })
+    let encoder = EncoderSummary::of(&bytes);
+    Ok(Inspection::Onnx { sha256: sha256(&bytes), model: inspect(&model), encoder })
 }
 
 /// A tar archive says so in its first block. A file called `.sedge` is read as one whatever it says,
@@ -163,6 +209,18 @@ fn show_training(out: &mut dyn Write, manifest: &Manifest) -> std::io::Result<()
         writeln!(out, "a step        {mb:.1} MB at its peak, {work:.0} million multiply-adds")?;
     }
     writeln!(out, "trains        {}: {} values in {tensors} tensors", defaults.trains, step.parameters())
+}
+
+/// Blocks and weights, from input to output, as they can be trained.
+fn show_encoder(out: &mut dyn Write, encoder: &EncoderSummary) -> std::io::Result<()> {
+    writeln!(out, "\nan encoder of {} values, trainable in {} blocks", encoder.width, encoder.blocks.len())?;
+    for (number, BlockSummary { name, weights }) in encoder.blocks.iter().enumerate() {
+        writeln!(out, "  {name} (last:{})", encoder.blocks.len() - number)?;
+        for WeightSummary { name, kind, shape } in weights {
+            writeln!(out, "    {name:<32} {kind:<11} {shape:?}")?;
+        }
+    }
+    Ok(())
 }
 
 /// The configuration that it was pretrained with, as it was written.

@@ -5,6 +5,7 @@
 //! failed with a reason, 2 wrong usage.
 
 mod completions;
+mod differentiate;
 mod error;
 mod evaluate;
 mod export;
@@ -12,6 +13,7 @@ mod inspect;
 mod pretrain;
 mod quickstart;
 mod shown;
+mod write_back;
 
 use std::io::Write;
 
@@ -28,6 +30,7 @@ pub use error::{CliError, explain};
   sedge pretrain --data photos/ --image-size 64 --epochs 50 --out runs/photos
   sedge evaluate --run runs/photos --data labelled/ --json photos.json
   sedge export runs/photos --out photos.sedge
+  sedge differentiate encoder.onnx --train last:2 --out step.onnx
   sedge inspect photos.sedge")]
 pub struct Cli {
     /// Say more on standard error: -v what is done, -vv how, -vvv everything
@@ -49,6 +52,10 @@ pub enum Command {
     Evaluate(Box<evaluate::Args>),
     /// Pack a pretrained encoder for a board
     Export(export::Args),
+    /// Turn any ONNX encoder into a training step of ordinary ONNX operators
+    Differentiate(Box<differentiate::Args>),
+    /// Put trained weights back into the encoder that was differentiated
+    WriteBack(write_back::Args),
     /// Show what a bundle or an ONNX file holds
     Inspect(inspect::Args),
     /// Print completions for a shell
@@ -66,10 +73,14 @@ pub fn run(cli: Cli, out: &mut dyn Write) -> Result<(), CliError> {
         Command::Pretrain(args) => pretrain::run(*args, out),
         Command::Evaluate(args) => evaluate::run(&args, out),
         Command::Export(args) => export::run(&args, out),
+        Command::Differentiate(args) => differentiate::run(&args, out),
+        Command::WriteBack(args) => write_back::run(&args, out),
         Command::Inspect(args) => inspect::run(&args, out),
         Command::Completions(args) => completions::run(&args, out),
     }
 }
 
+#[cfg(test)]
+mod differentiate_tests;
 #[cfg(test)]
 mod tests;

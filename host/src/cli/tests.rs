@@ -35,6 +35,10 @@ fn every_promised_line_parses() {
         "export RUN --out FILE.sedge",
         "inspect FILE",
         "inspect FILE --json",
+        "differentiate encoder.onnx --train last:2 --loss nt-xent --optimizer sgd --batch 32 --out step.onnx",
+        "differentiate encoder.onnx --loss ntxent --budget-mb 64 --budget-ms 300 --plot FILE --out step.onnx",
+        "differentiate E --mean -0.5,0.5,1 --std 1,1,1 --data PATH --bundle FILE --out step.onnx",
+        "write-back encoder.onnx --step step.json --state s.safetensors --out trained.onnx",
         "completions bash",
     ] {
         let words: Vec<&str> = line.split(' ').collect();

@@ -1,7 +1,7 @@
 //! Whole data sets embedded, for probes and neighbours.
 
 use ndarray::{Array2, Axis, s};
-use sedge_engine::Encoder;
+use sedge_engine::{Encoder, Options};
 use sedge_models::{InputSpec, Modality};
 
 use super::EncoderError;
@@ -17,7 +17,7 @@ const RAW_SIDE: usize = 16;
 /// # Errors
 /// When the encoder cannot be loaded, or data and `input` do not fit.
 pub fn embed(encoder: &[u8], data: &Dataset, input: &InputSpec) -> Result<Array2<f32>, EncoderError> {
-    let mut encoder = Encoder::new(encoder, BATCH)?;
+    let mut encoder = Encoder::with_options(encoder, BATCH, Options::parallel())?;
     let mut features = Array2::zeros((data.len(), encoder.dim()));
     for_batches(data, input, |rows, batch| {
         features.slice_mut(s![rows, ..]).assign(&encoder.embed(batch.view())?);

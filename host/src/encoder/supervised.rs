@@ -7,7 +7,7 @@ use ndarray::{Array2, ArrayD};
 use rand::seq::SliceRandom;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
-use sedge_engine::{Engine, TractStep};
+use sedge_engine::{Engine, Options, TractStep};
 use sedge_models::architecture::{Architecture, ArchitectureError, Form};
 use sedge_models::{InputSpec, StateRole, Tensors};
 
@@ -50,7 +50,7 @@ impl Supervised<'_> {
     pub fn predict(&self, items: &[usize], seed: u64) -> Result<Vec<u32>, EncoderError> {
         let fresh = Trained::fresh(self.architecture, self.input, seed)?;
         let step = supervised_step(&fresh, self.classes, BATCH, self.lr, WEIGHT_DECAY, seed)?;
-        let mut engine = TractStep::new(&step)?;
+        let mut engine = TractStep::with_options(&step, Options::parallel())?;
         self.train(&mut engine, items, seed)?;
         let state = engine.state()?;
         let kept = step.spec.state.iter().filter(|s| s.role != StateRole::Optimizer);

@@ -144,7 +144,8 @@ fn trains(selection: &Selection, spec: &sedge_models::StepSpec) -> String {
     format!("{part} ({selection}), {values} values")
 }
 
-fn reference_indices(data: &Dataset, input: &InputSpec) -> Vec<usize> {
+/// Which samples a board checks itself by, evenly over the data, as many as take little room.
+pub(crate) fn reference_indices(data: &Dataset, input: &InputSpec) -> Vec<usize> {
     let bytes = match input.modality {
         sedge_models::Modality::Image => input.values(),
         sedge_models::Modality::Imu => 4 * input.values(),
@@ -155,7 +156,7 @@ fn reference_indices(data: &Dataset, input: &InputSpec) -> Vec<usize> {
 
 /// The samples at the encoder's size in natural units, images rounded to bytes so that the file holds
 /// exactly what was embedded.
-fn natural(references: &Dataset, input: &InputSpec) -> Result<ArrayD<f32>, ExportError> {
+pub(crate) fn natural(references: &Dataset, input: &InputSpec) -> Result<ArrayD<f32>, ExportError> {
     let plain =
         InputSpec { mean: vec![0.0; input.channels()], std: vec![1.0; input.channels()], ..input.clone() };
     let indices: Vec<usize> = (0..references.len()).collect();
@@ -167,7 +168,7 @@ fn natural(references: &Dataset, input: &InputSpec) -> Result<ArrayD<f32>, Expor
 }
 
 /// `(value - mean) / std` for each channel of `[n, channels, ...]`.
-fn normalised(mut samples: ArrayD<f32>, input: &InputSpec) -> ArrayD<f32> {
+pub(crate) fn normalised(mut samples: ArrayD<f32>, input: &InputSpec) -> ArrayD<f32> {
     for ((mut channel, mean), std) in samples.axis_iter_mut(Axis(1)).zip(&input.mean).zip(&input.std) {
         channel.mapv_inplace(|v| (v - mean) / std);
     }

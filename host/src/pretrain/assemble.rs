@@ -4,7 +4,7 @@
 use std::error::Error;
 use std::sync::Arc;
 
-use sedge_engine::TractStep;
+use sedge_engine::{Options, TractStep};
 use sedge_models::architecture::Form;
 use sedge_models::{InputSpec, Tensors};
 
@@ -49,7 +49,7 @@ impl Pretraining {
         let loader = Loader::new(data, input.clone(), augment, config.batch, config.seed, config.workers)?
             .with_neighbours(config.neighbour_ms.saturating_mul(1_000_000));
         let step = pretraining_step(config, &input)?;
-        let engine = TractStep::new(&step).map_err(PretrainError::State)?;
+        let engine = TractStep::with_options(&step, Options::parallel()).map_err(PretrainError::State)?;
         let (config, step_digest) = (config.clone(), sha256(&step.onnx));
         Ok(Self { config, input, loader, engine, neighbours, data_digest, step_digest })
     }

@@ -9,19 +9,16 @@ use tract_onnx::pb;
 use super::draft::Draft;
 use super::names::is_anonymous;
 use super::weights::Found;
-use super::{Block, WeightKind};
+use crate::selection::Kind;
 
 /// The blocks that `weights`, in the order of their use, make up, and the block of each weight.
-pub(super) fn of(draft: &Draft, weights: &[Found]) -> (Vec<Block>, Vec<usize>) {
+pub(super) fn of(draft: &Draft, weights: &[Found]) -> (Vec<String>, Vec<usize>) {
     let keys = by_names(weights).unwrap_or_else(|| by_graph(&draft.graph, weights));
-    let mut blocks: Vec<Block> = vec![];
+    let mut blocks: Vec<String> = vec![];
     let mut numbers = Vec::with_capacity(weights.len());
-    for (weight, key) in weights.iter().zip(keys) {
-        if blocks.last().is_none_or(|b| b.name != key) {
-            blocks.push(Block { name: key, weights: vec![] });
-        }
-        if let Some(block) = blocks.last_mut() {
-            block.weights.push(weight.name.clone());
+    for key in keys {
+        if blocks.last() != Some(&key) {
+            blocks.push(key);
         }
         numbers.push(blocks.len().saturating_sub(1));
     }
@@ -63,7 +60,7 @@ fn by_names(weights: &[Found]) -> Option<Vec<String>> {
 }
 
 fn is_large(weight: &Found) -> bool {
-    [WeightKind::Kernel, WeightKind::Matrix].contains(&weight.kind)
+    [Kind::Kernel, Kind::Matrix].contains(&weight.kind)
 }
 
 /// How many leading parts all names of layers share.

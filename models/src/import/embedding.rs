@@ -5,11 +5,12 @@ use std::collections::HashMap;
 
 use tract_onnx::pb;
 
+use super::ImportError;
 use super::draft::{Draft, attribute};
 use super::shapes::Shapes;
 use super::weights::Found;
-use super::{ImportError, WeightKind};
 use crate::onnx::proto;
+use crate::selection::Kind;
 
 /// How the axes behind the batch are to be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -86,7 +87,7 @@ pub(super) fn row(draft: &mut Draft, shapes: &mut Shapes, weights: &[Found]) -> 
 
 /// Whether a learnt row of that width is joined in front of the tokens.
 fn has_class_token(weights: &[Found], width: usize) -> bool {
-    weights.iter().any(|w| w.kind == WeightKind::Embedding && w.shape == [1, 1, width])
+    weights.iter().any(|w| w.kind == Kind::Embedding && w.shape == [1, 1, width])
 }
 
 fn reduce(

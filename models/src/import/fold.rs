@@ -8,10 +8,11 @@ use ndarray::{ArrayD, Axis, IxDyn};
 use tract_onnx::pb;
 
 use super::draft::{Draft, attribute, int};
+use super::floats;
 use super::norm::{BatchNorm, layer};
 use super::weights::{Found, Origin, Slot};
-use super::{WeightKind, floats};
 use crate::onnx::proto;
+use crate::selection::Kind;
 
 /// A batch norm that was folded into the layer before it.
 #[derive(Clone, Debug, PartialEq)]
@@ -169,7 +170,7 @@ impl Layer {
         }
         norm.names.iter().for_each(|n| drop(origins.remove(n)));
         if self.bias.is_none() {
-            let (original, kind) = (String::new(), WeightKind::Bias);
+            let (original, kind) = (String::new(), Kind::Bias);
             let (shape, axes) = (bias.shape().to_vec(), vec![0]);
             biases.insert(self.weight.clone(), Found { name: name.clone(), original, kind, shape, axes });
         }

@@ -33,6 +33,7 @@ pub use batch::MAX_BATCH;
 pub use error::ImportError;
 
 use crate::onnx::{default_opset, read};
+use crate::selection::Weight;
 use crate::tensors::Tensors;
 use draft::Draft;
 use fold::Folded;
@@ -73,50 +74,14 @@ pub enum NormForm {
     Statistics,
 }
 
-/// What a weight is to the layer that reads it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum WeightKind {
-    /// Of a convolution.
-    Kernel,
-    /// Of a product.
-    Matrix,
-    /// Added behind a convolution or product.
-    Bias,
-    /// Factor of a normalisation.
-    NormScale,
-    /// Summand of a normalisation.
-    NormShift,
-    /// A table, a class token or positions.
-    Embedding,
-    /// Any other, such as a layer's learnt scale.
-    Other,
-}
-
-/// A weight of an imported encoder.
+/// Where the file has a weight.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Weight {
-    /// Its initializer in the imported graph.
-    pub name: String,
+pub struct Source {
     /// What the file stores it as; empty for a bias that folding made.
     pub original: String,
-    /// Its shape in the imported graph.
-    pub shape: Vec<usize>,
-    /// What it is.
-    pub kind: WeightKind,
-    /// Axis `i` here is axis `axes[i]` of the array of the framework that exported it, as far as the file
-    /// tells: exporters store the matrix of a linear layer transposed.
+    /// Axis `i` of the imported weight is axis `axes[i]` of the array of the framework that exported it, as
+    /// far as the file tells: exporters store the matrix of a linear layer transposed.
     pub axes: Vec<usize>,
-    /// Number of its block.
-    pub block: usize,
-}
-
-/// A stretch of an encoder that begins behind a value through which everything passes.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Block {
-    /// The layers' common name in the file, or `block<n>`.
-    pub name: String,
-    /// Its weights in the order of their use.
-    pub weights: Vec<String>,
 }
 
 /// An encoder in the form that [`crate::compile::compile`] takes.
@@ -126,8 +91,11 @@ pub struct Imported {
     pub model: pb::ModelProto,
     /// Its weights from input to output.
     pub weights: Vec<Weight>,
-    /// Its blocks from input to output.
-    pub blocks: Vec<Block>,
+    /// Where the file has each weight, by the weight's name.
+    pub sources: BTreeMap<String, Source>,
+    /// Its blocks from input to output, each a stretch that begins behind a value through which everything
+    /// passes, by the layers' common name in the file, or `block<n>`.
+    pub blocks: Vec<String>,
     /// Running statistics at the start, for [`NormForm::Statistics`].
     pub statistics: Tensors,
     /// Shape of the input, the batch included.
@@ -173,16 +141,14 @@ pub fn import(bytes: &[u8], options: &ImportOptions) -> Result<Imported, ImportE
         let reason = "it changed its shape while norms were rewritten; import with `NormForm::Affine`".into();
         return Err(ImportError::Embedding { output: embedding, shape, reason });
     }
-    let weights = found.into_iter().zip(numbers).map(|(w, block)| Weight {
-        name: w.name,
-        original: w.original,
-        shape: w.shape,
-        kind: w.kind,
-        axes: w.axes,
-        block,
-    });
+    let (mut weights, mut sources) = (vec![], BTreeMap::new());
+    for (found, block) in found.into_iter().zip(numbers) {
+        sources.insert(found.name.clone(), Source { original: found.original, axes: found.axes });
+        weights.push(Weight { name: found.name, shape: found.shape, kind: found.kind, block });
+    }
     Ok(Imported {
-        weights: weights.collect(),
+        weights,
+        sources,
         model,
         blocks,
         statistics: normed.statistics,

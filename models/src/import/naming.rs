@@ -5,11 +5,11 @@ use std::collections::{HashMap, HashSet};
 
 use tract_onnx::pb;
 
-use super::WeightKind;
 use super::draft::label;
 use super::names::{is_anonymous, layer, scope};
 use super::roles::Role;
 use super::weights::Plan;
+use crate::selection::Kind;
 
 /// A name for each of `plans`, not yet made unique.
 pub(super) fn bases(graph: &pb::GraphProto, plans: &[Plan]) -> Vec<String> {
@@ -21,7 +21,7 @@ pub(super) fn bases(graph: &pb::GraphProto, plans: &[Plan]) -> Vec<String> {
             return format!("{norm}.{}", part(plan.role));
         }
         if !is_anonymous(&plan.known.name) {
-            return plan.known.name.clone();
+            return kept(&plan.known.name, plan.role);
         }
         if let Some(layer) = biased.get(&at) {
             return format!("{layer}.{}", part(plan.role));
@@ -39,11 +39,19 @@ pub(super) fn bases(graph: &pb::GraphProto, plans: &[Plan]) -> Vec<String> {
     plans.iter().map(base).collect()
 }
 
+/// The file's own name. A bias that an exporter made by folding a norm, it calls after the layer's weight.
+fn kept(name: &str, role: Role) -> String {
+    match name.strip_suffix(".weight_bias") {
+        Some(layer) if role == Role::Weight(Kind::Bias) => format!("{layer}.bias"),
+        _ => name.to_owned(),
+    }
+}
+
 /// The last part of a weight's name, as PyTorch has it.
 fn part(role: Role) -> &'static str {
     match role {
-        Role::Weight(WeightKind::Bias | WeightKind::NormShift) => "bias",
-        Role::Weight(WeightKind::Embedding) => "embedding",
+        Role::Weight(Kind::Bias | Kind::NormShift) => "bias",
+        Role::Weight(Kind::Embedding) => "embedding",
         Role::Weight(_) => "weight",
         Role::Mean => "running_mean",
         Role::Variance => "running_var",
@@ -86,7 +94,7 @@ fn biased(graph: &pb::GraphProto, plans: &[Plan]) -> HashMap<usize, String> {
     let makers: HashMap<&String, usize> =
         graph.node.iter().enumerate().flat_map(|(i, n)| n.output.first().map(|o| (o, i))).collect();
     let mut layers = HashMap::new();
-    for plan in plans.iter().filter(|p| p.role == Role::Weight(WeightKind::Bias)) {
+    for plan in plans.iter().filter(|p| p.role == Role::Weight(Kind::Bias)) {
         let (Some(layer), Some(&(at, slot))) = (layer(&plan.known.name), plan.reads.first()) else {
             continue;
         };

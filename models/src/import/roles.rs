@@ -5,13 +5,13 @@ use std::collections::HashMap;
 
 use tract_onnx::pb;
 
-use super::WeightKind;
+use crate::selection::Kind;
 
 /// What a float constant is where it is read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Role {
     /// Trained.
-    Weight(WeightKind),
+    Weight(Kind),
     /// Running mean of a batch norm.
     Mean,
     /// Running variance of a batch norm.
@@ -43,7 +43,7 @@ impl Roles<'_> {
     }
 
     fn look(&self, stored: &Stored<'_>, at: usize, slot: usize, depth: usize) -> Option<Role> {
-        use WeightKind::{Bias, Embedding, Kernel, Matrix, NormScale, NormShift, Other};
+        use Kind::{Bias, Embedding, Kernel, Matrix, NormScale, NormShift, Other};
         let node = self.graph.node.get(at)?;
         let kind = match (node.op_type.as_str(), slot) {
             ("Conv" | "ConvTranspose", 1) => Kernel,
@@ -75,25 +75,25 @@ impl Roles<'_> {
         Some(Role::Weight(kind))
     }
 
-    fn added(&self, stored: &Stored<'_>, node: &pb::NodeProto, slot: usize) -> Option<WeightKind> {
+    fn added(&self, stored: &Stored<'_>, node: &pb::NodeProto, slot: usize) -> Option<Kind> {
         let extents = stored.shape.iter().filter(|&&d| d > 1).count();
         let other = self.other(node, slot);
         let follows_scale = other
             .is_some_and(|other| other.op_type == "Mul" && (0..2).any(|input| self.normalised(other, input)));
         match extents {
             0 => None,
-            _ if follows_scale => Some(WeightKind::NormShift),
-            1 => Some(WeightKind::Bias),
-            _ => Some(WeightKind::Embedding),
+            _ if follows_scale => Some(Kind::NormShift),
+            1 => Some(Kind::Bias),
+            _ => Some(Kind::Embedding),
         }
     }
 
-    fn multiplied(&self, stored: &Stored<'_>, node: &pb::NodeProto, slot: usize) -> Option<WeightKind> {
+    fn multiplied(&self, stored: &Stored<'_>, node: &pb::NodeProto, slot: usize) -> Option<Kind> {
         if stored.shape.iter().all(|&d| d == 1) {
             return None;
         }
         let scales = self.normalised(node, slot);
-        Some(if scales { WeightKind::NormScale } else { WeightKind::Other })
+        Some(if scales { Kind::NormScale } else { Kind::Other })
     }
 
     fn is_made_by(&self, node: &pb::NodeProto, slot: usize, op: &str) -> bool {

@@ -74,13 +74,14 @@ pub(super) fn state(imported: &Imported) -> Tensors {
 pub(super) fn change(imported: &Imported, renamed: &BTreeMap<&str, &str>) -> Tensors {
     let mut state = state(imported);
     for weight in &imported.weights {
+        let axes = &imported.sources[&weight.name].axes;
         let name = renamed.get(weight.name.as_str()).copied().unwrap_or(&weight.name);
         let phase: u32 = name.bytes().map(u32::from).sum();
         let mut shape = vec![0; weight.shape.len()];
-        weight.axes.iter().zip(&weight.shape).for_each(|(&axis, &extent)| shape[axis] = extent);
+        axes.iter().zip(&weight.shape).for_each(|(&axis, &extent)| shape[axis] = extent);
         for (index, value) in state.get_mut(&weight.name).unwrap().indexed_iter_mut() {
             let mut position = vec![0; shape.len()];
-            weight.axes.iter().enumerate().for_each(|(i, &axis)| position[axis] = index[i]);
+            axes.iter().enumerate().for_each(|(i, &axis)| position[axis] = index[i]);
             let flat = position.iter().zip(&shape).fold(0, |flat, (&i, &extent)| flat * extent + i);
             *value += (0.05 * (flat as f64 + f64::from(phase)).cos()) as f32;
         }

@@ -12,8 +12,9 @@ use tract_onnx::pb;
 
 use super::draft::{Draft, attribute, constant, made};
 use super::roles::{Role, Roles, Stored};
-use super::{ImportError, WeightKind, floats, names, naming};
+use super::{ImportError, floats, names, naming};
 use crate::onnx::proto;
+use crate::selection::Kind;
 
 /// Most values of all copies made for layers that share a stored array.
 const MAX_UNSHARED: usize = 1 << 26;
@@ -41,7 +42,7 @@ pub(super) struct Origin {
 pub(super) struct Found {
     pub(super) name: String,
     pub(super) original: String,
-    pub(super) kind: WeightKind,
+    pub(super) kind: Kind,
     pub(super) shape: Vec<usize>,
     pub(super) axes: Vec<usize>,
 }

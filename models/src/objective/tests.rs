@@ -10,6 +10,7 @@ use tract_onnx::prelude::*;
 
 use super::{Objective, ProjectionHead, Student};
 use crate::autodiff::differentiate;
+use crate::fused::tests::expanded;
 use crate::graph::Graph;
 use crate::tensors::Tensors;
 
@@ -196,7 +197,7 @@ fn case(objective: &Objective, rows: usize, width: usize, seed: u64) -> Case {
 impl Case {
     /// The loss, and the gradient of every weight.
     fn run(&self) -> (f64, Values) {
-        let plan = self.model.clone().into_optimized().unwrap().into_runnable().unwrap();
+        let plan = expanded(&self.model).into_optimized().unwrap().into_runnable().unwrap();
         let inputs = self.model.input_outlets().unwrap().iter().map(|input| {
             let value = self.values[&self.model.node(input.node).name].mapv(|v| v as f32);
             Tensor::from_shape(value.shape(), value.as_slice().unwrap()).unwrap().into_tvalue()

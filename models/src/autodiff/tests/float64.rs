@@ -21,11 +21,13 @@ use tract_onnx::tract_core::ops::nn::{
 };
 
 use super::windows;
+use crate::fused::tests::expanded;
 
 pub(super) type Value = ArrayD<f64>;
 
 /// The outputs of `model` for `inputs`, in the order of its input outlets.
 pub(super) fn evaluate(model: &TypedModel, inputs: &[Value]) -> Vec<Value> {
+    let model = &expanded(model);
     let values = evaluate_all(model, inputs);
     model.output_outlets().unwrap().iter().map(|o| values[o].clone()).collect()
 }

@@ -5,6 +5,7 @@ use crate::architecture::{Architecture, Form, fold as fold_weights};
 use crate::compile::{Recipe, compile};
 use crate::objective::Objective;
 use crate::onnx::build::Batch;
+use crate::selection::Kind;
 
 #[test]
 fn statistics_are_those_of_pytorch_in_training() {
@@ -43,7 +44,7 @@ fn moved_weights_of_a_folded_encoder_go_back_into_a_file_with_norms() {
     for name in ["cnn_norm", "resnet", "windows", "squeeze_excite", "double", "windows_constants"] {
         let (bytes, golden) = (file(name), golden(name));
         let encoder = imported(&bytes, NormForm::Folded);
-        assert!(encoder.weights.iter().all(|w| w.kind != WeightKind::NormScale), "{name}");
+        assert!(encoder.weights.iter().all(|w| w.kind != Kind::NormScale), "{name}");
         let changed = change(&encoder, &BTreeMap::new());
         let graph = with_weights(&encoder, &changed);
         let output = &graph.graph.as_ref().unwrap().output[0].name;
@@ -89,7 +90,7 @@ fn our_own_encoders_keep_their_stages_and_names() {
             let graph = architecture.graph(form, Batch::Symbolic, &sample, weights).unwrap();
             let encoder = imported(&graph.encode_to_vec(), NormForm::Statistics);
             let stages = architecture.stages();
-            let found: Vec<String> = encoder.blocks.iter().map(|b| format!("{}.", b.name)).collect();
+            let found: Vec<String> = encoder.blocks.iter().map(|b| format!("{b}.")).collect();
             assert_eq!(found, stages, "{name} {form:?}");
             let mut trained: Vec<&String> = weights.keys().filter(|k| !k.contains("running_")).collect();
             let mut names: Vec<&String> = encoder.weights.iter().map(|w| &w.name).collect();
@@ -116,7 +117,8 @@ fn a_graph_without_names_is_cut_between_its_residual_blocks() {
     }
     for (norm, sizes) in [(NormForm::Affine, [3, 6, 6, 9, 2]), (NormForm::Folded, [2, 4, 4, 6, 2])] {
         let encoder = imported(&model.encode_to_vec(), norm);
-        let found: Vec<usize> = encoder.blocks.iter().map(|b| b.weights.len()).collect();
+        let inside = |number| encoder.weights.iter().filter(|w| w.block == number).count();
+        let found: Vec<usize> = (0..encoder.blocks.len()).map(inside).collect();
         assert_eq!(found, sizes, "{:?}", encoder.blocks);
         assert_close("nameless", &embed(&encoder, &golden("resnet")["input"]), &golden("resnet")["output"]);
     }
@@ -126,13 +128,13 @@ fn a_graph_without_names_is_cut_between_its_residual_blocks() {
 fn kinds_are_told_by_the_readers() {
     let encoder = imported(&file("vit"), NormForm::Affine);
     let kind = |name: &str| encoder.weights.iter().find(|w| w.name == name).unwrap().kind;
-    assert_eq!(kind("patch.weight"), WeightKind::Kernel);
-    assert_eq!(kind("patch.bias"), WeightKind::Bias);
-    assert_eq!(kind("cls_token"), WeightKind::Embedding);
-    assert_eq!(kind("pos_embed"), WeightKind::Embedding);
-    assert_eq!(kind("blocks.1.attn.qkv.weight"), WeightKind::Matrix);
-    assert_eq!(kind("blocks.1.norm2.weight"), WeightKind::NormScale);
-    assert_eq!(kind("norm.bias"), WeightKind::NormShift);
+    assert_eq!(kind("patch.weight"), Kind::Kernel);
+    assert_eq!(kind("patch.bias"), Kind::Bias);
+    assert_eq!(kind("cls_token"), Kind::Embedding);
+    assert_eq!(kind("pos_embed"), Kind::Embedding);
+    assert_eq!(kind("blocks.1.attn.qkv.weight"), Kind::Matrix);
+    assert_eq!(kind("blocks.1.norm2.weight"), Kind::NormScale);
+    assert_eq!(kind("norm.bias"), Kind::NormShift);
     let decomposed = imported(&file("vit_dynamic"), NormForm::Affine);
     let kinds =
         |e: &Imported| e.weights.iter().map(|w| (w.name.clone(), w.kind as u8)).collect::<BTreeMap<_, _>>();
@@ -150,7 +152,7 @@ fn a_third_party_mobilenet_is_read() {
     let bytes = std::fs::read(path).unwrap();
     let encoder = import(&bytes, &ImportOptions::new(2, NormForm::Folded)).unwrap();
     assert_eq!((encoder.width, encoder.input_shape.as_slice()), (1280, [2, 3, 224, 224].as_slice()));
-    assert_eq!(encoder.weights.iter().filter(|w| w.kind == WeightKind::Kernel).count(), 52);
+    assert_eq!(encoder.weights.iter().filter(|w| w.kind == Kind::Kernel).count(), 52);
     assert_eq!(encoder.blocks.len(), 19, "{:?}", encoder.blocks);
     let x = ArrayD::from_shape_fn(IxDyn(&[2, 3, 224, 224]), |i| ((i[1] + 3 * i[2] + 5 * i[3]) as f32).sin());
     let alone = import(&bytes, &ImportOptions::new(1, NormForm::Folded)).unwrap();
