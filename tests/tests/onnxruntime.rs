@@ -13,6 +13,7 @@ use rand_chacha::ChaCha8Rng;
 use sedge_engine::{Encoder, Engine, TractStep};
 use sedge_models::architecture::{Architecture, Conv1d, Form, INPUT, OUTPUT, fold};
 use sedge_models::compile::{Recipe, SKIPPED, VIEWS, compile};
+use sedge_models::import::{ImportOptions, NormForm, import};
 use sedge_models::objective::{Objective, ProjectionHead};
 use sedge_models::onnx::build::Batch;
 use sedge_models::optimizer::Optimizer;
@@ -256,6 +257,23 @@ fn a_step_that_is_not_finite_leaves_the_state() {
                 state.name
             );
         }
+    }
+}
+
+/// A transformer as PyTorch exports it: its layer norms, attention and activations become fused calls,
+/// whose bodies ONNX Runtime runs.
+#[test]
+fn transformer() {
+    let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../models/goldens/import/vit.onnx");
+    let options = ImportOptions::new(BATCH, NormForm::Folded);
+    let encoder = import(&std::fs::read(file).unwrap(), &options).unwrap();
+    let trained: Vec<String> = encoder.weights.iter().map(|w| w.name.clone()).collect();
+    for (frozen, optimizer) in [(0, Optimizer::SGD), (8, ADAMW)] {
+        let head = ProjectionHead { hidden: 12, out: 6 };
+        let objective = Objective::NtXent { head, temperature: 0.2 };
+        let trained = trained.iter().skip(frozen).cloned().collect();
+        let recipe = Recipe::new(encoder.model.clone(), trained, objective);
+        agree(&compile(Recipe { optimizer, lr: 0.1, weight_decay: 1e-2, seed: 3, ..recipe }).unwrap());
     }
 }
 

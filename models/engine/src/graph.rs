@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use ndarray::{ArrayD, ArrayViewD, IxDyn};
-use sedge_models::fused::{inline_where, read};
+use sedge_models::fused::{inline_where, layer_norms, read};
 use sedge_models::plan::Plan;
 use sedge_models::{contain, layout, limits, onnx, passes};
 use tract_onnx::prelude::*;
@@ -50,6 +50,7 @@ impl Graph {
             }
             let mut model = layout::channels_last(&model.into_typed()?)?;
             if options.kernels {
+                layer_norms(&mut model)?;
                 kernels::bind(&mut model, &threads)?;
             }
             let shape = |o: &OutletId| -> TractResult<Vec<usize>> {

@@ -8,6 +8,7 @@ use rand_chacha::ChaCha8Rng;
 use sedge_engine::{Encoder, Engine, Options, TractStep};
 use sedge_models::architecture::{Architecture, Form, fold};
 use sedge_models::compile::{Recipe, VIEWS, compile};
+use sedge_models::import::{ImportOptions, NormForm, import};
 use sedge_models::objective::{Objective, ProjectionHead};
 use sedge_models::onnx::build::Batch;
 use sedge_models::selection::Selection;
@@ -56,12 +57,25 @@ fn magnitude(value: &ArrayD<f32>) -> f32 {
     value.iter().fold(0f32, |m, v| m.max(v.abs()))
 }
 
+/// A step of a transformer as PyTorch exports it, whose first `frozen` weights are not trained.
+fn transformer(frozen: usize) -> TrainingStep {
+    let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../goldens/import/vit.onnx");
+    let encoder = import(&std::fs::read(file).unwrap(), &ImportOptions::new(4, NormForm::Folded)).unwrap();
+    let trained = encoder.weights.iter().skip(frozen).map(|w| w.name.clone()).collect();
+    let objective = Objective::NtXent { head: ProjectionHead { hidden: 16, out: 8 }, temperature: 0.2 };
+    compile(Recipe { lr: 0.05, seed: 2, ..Recipe::new(encoder.model, trained, objective) }).unwrap()
+}
+
 fn check(name: &str, sample: &[usize], selection: &Selection) {
     let step = step(name, sample, selection);
-    let views = noise(&[&[BATCH], sample].concat(), 9);
-    let (wanted, loss) = stepped(&step, &views, PLAIN);
+    check_step(&format!("{name} {selection:?}"), &step);
+}
+
+fn check_step(name: &str, step: &TrainingStep) {
+    let views = noise(&step.spec.inputs[0].shape, 9);
+    let (wanted, loss) = stepped(step, &views, PLAIN);
     let runs: Vec<_> =
-        (1..=3).map(|threads| stepped(&step, &views, Options { threads, kernels: true })).collect();
+        (1..=3).map(|threads| stepped(step, &views, Options { threads, kernels: true })).collect();
     assert!(runs.iter().all(|run| *run == runs[0]), "{name}: threads change the result");
     let (found, found_loss) = &runs[0];
     assert!((found_loss - loss).abs() < 1e-5 * (1.0 + loss.abs()), "{name}: loss {found_loss}, not {loss}");
@@ -71,7 +85,7 @@ fn check(name: &str, sample: &[usize], selection: &Selection) {
     for (tensor, wanted) in &wanted {
         let scale = magnitude(wanted);
         let error = found[tensor].iter().zip(wanted).fold(0f32, |m, (a, b)| m.max((a - b).abs()));
-        assert!(error <= noise.max(1e-5 * scale), "{name} {selection:?} `{tensor}`: {error} of {scale}");
+        assert!(error <= noise.max(1e-5 * scale), "{name} `{tensor}`: {error} of {scale}");
     }
 }
 
@@ -80,6 +94,18 @@ fn steps_agree_with_their_ordinary_operators() {
     for selection in [Selection::All, Selection::Last(2), Selection::Head] {
         check("image-tiny", &[3, 32, 32], &selection);
         check("imu-small", &[6, 64], &selection);
+    }
+}
+
+#[test]
+fn steps_of_a_transformer_agree_with_their_ordinary_operators() {
+    for frozen in [0, 8] {
+        let step = transformer(frozen);
+        for call in ["LayerNorm_", "LayerNormGradient_", "SoftmaxGradient_", "GeluGradient_"] {
+            let is_called = step.onnx.windows(call.len()).any(|at| at == call.as_bytes());
+            assert!(is_called, "no {call} where {frozen} weights are frozen");
+        }
+        check_step(&format!("{frozen} frozen"), &step);
     }
 }
 

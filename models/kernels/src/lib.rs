@@ -11,14 +11,19 @@ pub mod convolution;
 pub mod depthwise;
 pub mod elementwise;
 mod error;
+mod exponential;
+pub mod gelu;
+mod lanes;
+pub mod layer_norm;
 pub mod norm;
 pub mod product;
 pub mod simd;
+pub mod softmax;
 #[cfg(test)]
 mod test_support;
 pub mod threads;
 
 pub use error::{KernelError, MAX_FLOATS};
-pub use product::Product;
+pub use product::{Product, StridedProduct, Strides};
 pub use simd::Level;
 pub use threads::Threads;

@@ -1,6 +1,6 @@
 //! Slopes of activation functions, each in closed form of input and output.
 
-use std::f32::consts::{FRAC_1_SQRT_2, PI};
+use std::f32::consts::PI;
 
 use tract_onnx::prelude::*;
 use tract_onnx::tract_core::ops::element_wise::ElementWiseOp;
@@ -35,7 +35,6 @@ pub(super) fn slope(
         }
         "Silu" => silu(graph, x, y)?,
         "HardSwish" => hard_swish(graph, x)?,
-        "GeluExact" => gelu_exact(graph, x)?,
         _ => return Ok(None),
     }))
 }
@@ -75,21 +74,6 @@ fn hard_swish(graph: &mut Graph, x: OutletId) -> TractResult<OutletId> {
     let inside = graph.step_of_ramp(distance)?;
     let bend = graph.mul(sixth, inside)?;
     graph.add(gate, bend)
-}
-
-/// `P(x) + x p(x)` with the distribution `P` and density `p` of the standard normal (Hendrycks &
-/// Gimpel 2016, section 2).
-fn gelu_exact(graph: &mut Graph, x: OutletId) -> TractResult<OutletId> {
-    let scaled = graph.scale(x, FRAC_1_SQRT_2)?;
-    let error = graph.element(math::erf(), scaled)?;
-    let half = graph.scale(error, 0.5)?;
-    let distribution = graph.offset(half, 0.5)?;
-    let square = graph.mul(x, x)?;
-    let exponent = graph.scale(square, -0.5)?;
-    let bell = graph.element(math::exp(), exponent)?;
-    let density = graph.scale(bell, 1.0 / (2.0 * PI).sqrt())?;
-    let bend = graph.mul(x, density)?;
-    graph.add(distribution, bend)
 }
 
 /// `(1 + t)/2 + x (1 - t^2) u'(x)/2` with `t = tanh(u)` and `u = sqrt(2/pi) (x + c x^3)`; tract's fast

@@ -9,6 +9,7 @@ use tract_onnx::tract_core::ops::element_wise::ElementWiseOp;
 use tract_onnx::tract_core::ops::math;
 
 use super::{Site, Tape, activation};
+use crate::fused::{Call, Shaped};
 use crate::graph::Graph;
 
 pub(super) fn rule(tape: &mut Tape<'_>, op: &ElementWiseOp, site: &Site) -> TractResult<()> {
@@ -16,6 +17,12 @@ pub(super) fn rule(tape: &mut Tape<'_>, op: &ElementWiseOp, site: &Site) -> Trac
         return Ok(());
     }
     let (x, y, g) = (site.inputs[0], site.output, site.gradient);
+    if op.0.name() == "GeluExact" {
+        let full = tape.full(g, &site.shape)?;
+        let call = Call::GeluGradient(Shaped { shape: site.shape.to_vec() });
+        let d = tape.graph.call(call, &[x, full])?[0];
+        return tape.give(x, d);
+    }
     let graph = &mut *tape.graph;
     let d = match &*op.0.name() {
         "Neg" => graph.scale(g, -1.0)?,

@@ -73,6 +73,8 @@ struct Gap {
 pub(crate) struct Tape<'g> {
     pub(crate) graph: &'g mut Graph,
     gradients: HashMap<OutletId, OutletId>,
+    /// Gradients of slices of a value, joined when all of them are known.
+    pieces: HashMap<OutletId, Vec<shape::Piece>>,
     /// Whether a node of the forward graph depends on a trained weight.
     needed: Vec<bool>,
     /// Nodes whose gradient passes through unchanged, because a later rule covered them too.
@@ -101,7 +103,7 @@ pub(crate) fn differentiate(
     let rank = graph.rank(loss)?;
     let one = graph.scalar(1.0, rank)?;
     let gradients = HashMap::from([(loss, one)]);
-    let mut tape = Tape { graph, gradients, needed, transparent: vec![] };
+    let mut tape = Tape { graph, gradients, pieces: HashMap::new(), needed, transparent: vec![] };
     let mut gaps = vec![];
     for &id in order.iter().rev() {
         if tape.needed.get(id) == Some(&true) {
@@ -159,6 +161,16 @@ impl Tape<'_> {
         Ok(())
     }
 
+    /// What is known of the gradient of `o`, its slices joined.
+    fn gradient(&mut self, o: OutletId) -> TractResult<Option<OutletId>> {
+        if let Some(pieces) = self.pieces.remove(&o) {
+            for whole in shape::joined(self, o, pieces)? {
+                self.give(o, whole)?;
+            }
+        }
+        Ok(self.gradients.get(&o).copied())
+    }
+
     /// Writes a lazy gradient out to `shape`.
     pub(crate) fn full(&mut self, gradient: OutletId, shape: &[usize]) -> TractResult<OutletId> {
         self.graph.broadcast(gradient, shape)
@@ -208,11 +220,9 @@ impl Tape<'_> {
     }
 
     fn finished(&mut self, weight: OutletId) -> TractResult<OutletId> {
+        let gradient = self.gradient(weight)?;
         let name = &self.graph.model.node(weight.node).name;
-        let gradient = *self
-            .gradients
-            .get(&weight)
-            .with_context(|| format!("weight `{name}` does not reach the loss"))?;
+        let gradient = gradient.with_context(|| format!("weight `{name}` does not reach the loss"))?;
         let shape = self.graph.shape(weight)?;
         self.full(gradient, &shape)
     }
@@ -221,7 +231,7 @@ impl Tape<'_> {
     fn visit(&mut self, id: usize) -> TractResult<Option<Gap>> {
         let node = self.graph.model.node(id).clone();
         let output = OutletId::new(id, 0);
-        let Some(&gradient) = self.gradients.get(&output) else { return Ok(None) };
+        let Some(gradient) = self.gradient(output)? else { return Ok(None) };
         if node.inputs.is_empty() {
             return Ok(None);
         }
@@ -247,6 +257,8 @@ impl Tape<'_> {
             pool::sum_rule(self, op, site)
         } else if let Some(Call::BatchNorm(norm)) = op.downcast_ref::<Call>() {
             batch_norm::rule(self, norm, site)
+        } else if let Some(Call::LayerNorm(norm)) = op.downcast_ref::<Call>() {
+            norm::layer_rule(self, norm, site)
         } else if let Some(op) = op.downcast_ref::<ops::einsum::EinSum>() {
             einsum::rule(self, op, site)
         } else if let Some(op) = op.downcast_ref::<ops::binary::TypedBinOp>() {

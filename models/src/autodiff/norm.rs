@@ -1,5 +1,5 @@
 //! Operators that normalise a row by itself: the softmax, its logarithm, and the root mean square.
-//! LayerNorm declutters to the latter behind a subtraction of the mean.
+//! Layer norms are fused calls.
 
 use tract_onnx::prelude::*;
 use tract_onnx::tract_core::internal::*;
@@ -7,6 +7,7 @@ use tract_onnx::tract_core::ops::math;
 use tract_onnx::tract_core::ops::nn::{Reduce, Reducer, RmsNorm, Softmax, SoftmaxKind};
 
 use super::{Site, Tape};
+use crate::fused::{Call, LayerNorm, Shaped};
 
 /// `dx = (dy - sum(dy * y)) * y`; for the logarithm `dx = dy - exp(y) * sum(dy)`.
 pub(super) fn softmax_rule(tape: &mut Tape<'_>, op: &Softmax, site: &Site) -> TractResult<()> {
@@ -15,6 +16,9 @@ pub(super) fn softmax_rule(tape: &mut Tape<'_>, op: &Softmax, site: &Site) -> Tr
     let g = tape.full(site.gradient, &site.shape)?;
     let graph = &mut *tape.graph;
     let d = match op.kind {
+        SoftmaxKind::Softmax if op.axes.as_slice() == [site.shape.len().saturating_sub(1)] => {
+            graph.call(Call::SoftmaxGradient(Shaped { shape: site.shape.to_vec() }), &[y, g])?[0]
+        }
         SoftmaxKind::Softmax => {
             let weighted = graph.mul(g, y)?;
             let total = graph.sum(weighted, &op.axes)?;
@@ -45,4 +49,15 @@ pub(super) fn rms_rule(tape: &mut Tape<'_>, op: &RmsNorm, site: &Site) -> TractR
     let across = graph.sub(site.gradient, along)?;
     let d = graph.mul(across, inverse)?;
     tape.give(x, d)
+}
+
+/// The gradients of what is normalised and, where there are any, of scale and shift.
+pub(super) fn layer_rule(tape: &mut Tape<'_>, norm: &LayerNorm, site: &Site) -> TractResult<()> {
+    let gradient = tape.full(site.gradient, &site.shape)?;
+    let operands = site.inputs.iter().take(2).copied().chain([gradient]).collect::<Vec<_>>();
+    let gradients = tape.graph.call(Call::LayerNormGradient(norm.clone()), &operands)?;
+    for (operand, gradient) in site.inputs.iter().zip(gradients) {
+        tape.give(*operand, gradient)?;
+    }
+    Ok(())
 }

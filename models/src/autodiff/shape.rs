@@ -97,13 +97,42 @@ fn axis(tape: &mut Tape<'_>, op: &AxisOp, site: &Site) -> TractResult<()> {
     tape.give(x, d)
 }
 
+/// The gradient of a slice.
+pub(super) struct Piece {
+    axis: usize,
+    start: usize,
+    end: usize,
+    gradient: OutletId,
+}
+
 fn slice(tape: &mut Tape<'_>, op: &Slice, site: &Site) -> TractResult<()> {
     let x = site.inputs[0];
-    let extent = tape.graph.shape(x)?[op.axis];
-    let (start, end) = (op.start.to_usize()?, op.end.to_usize()?);
-    let full = tape.full(site.gradient, &site.shape)?;
-    let d = tape.graph.pad_axis(full, op.axis, start, extent - end)?;
-    tape.give(x, d)
+    if tape.needs(x) {
+        let (start, end) = (op.start.to_usize()?, op.end.to_usize()?);
+        let gradient = tape.full(site.gradient, &site.shape)?;
+        tape.pieces.entry(x).or_default().push(Piece { axis: op.axis, start, end, gradient });
+    }
+    Ok(())
+}
+
+/// The gradients of `x` from those of its slices: side by side where they are all of it, each with zeros
+/// around it otherwise.
+pub(super) fn joined(tape: &mut Tape<'_>, x: OutletId, mut pieces: Vec<Piece>) -> TractResult<Vec<OutletId>> {
+    let shape = tape.graph.shape(x)?;
+    pieces.sort_by_key(|piece| piece.start);
+    let axis = pieces.first().map_or(0, |piece| piece.axis);
+    let follows = |start: usize, piece: &Piece| {
+        (piece.axis == axis && piece.start == start && piece.end > start).then_some(piece.end)
+    };
+    if pieces.iter().try_fold(0, follows) == Some(shape[axis]) {
+        let parts: Vec<OutletId> = pieces.iter().map(|piece| piece.gradient).collect();
+        return Ok(vec![tape.graph.concat(axis, &parts)?]);
+    }
+    let padded = pieces.iter().map(|piece| {
+        let after = shape[piece.axis] - piece.end;
+        tape.graph.pad_axis(piece.gradient, piece.axis, piece.start, after)
+    });
+    padded.collect()
 }
 
 fn concat(tape: &mut Tape<'_>, op: &TypedConcat, site: &Site) -> TractResult<()> {

@@ -21,7 +21,8 @@ impl Forward {
     pub(super) fn read(encoder: &pb::ModelProto) -> TractResult<Self> {
         let graph = encoder.graph.as_ref().context("a model without a graph")?;
         let typed = fused::read(encoder)?.into_typed()?;
-        let model = channels_last(&typed)?;
+        let mut model = channels_last(&typed)?;
+        fused::layer_norms(&mut model)?;
         let input_name = &graph.input.first().context("an encoder without an input")?.name;
         let input = source(&model, input_name)?;
         let outputs = model.output_outlets()?.to_vec();

@@ -13,6 +13,8 @@ mod attributes;
 mod batch_norm;
 mod clip;
 mod convolution;
+mod gradient;
+mod layer_norm;
 mod load;
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::panic)]
@@ -26,6 +28,8 @@ use tract_onnx::tract_core::ops::Cost;
 pub use batch_norm::BatchNorm;
 pub use clip::{Clip, Clipped};
 pub use convolution::Convolution;
+pub use gradient::Shaped;
+pub use layer_norm::{LayerNorm, layer_norms};
 pub(crate) use load::read_shapes;
 pub use load::{inline_where, read};
 
@@ -54,6 +58,14 @@ pub enum Call {
     BatchNormGradient(BatchNorm),
     /// Clipped value and its gradient to the gradient of what was clipped.
     ClipGradient(Clipped),
+    /// `x`, and scale and shift where it is affine, to the normalised value.
+    LayerNorm(LayerNorm),
+    /// `x`, the scale where it is affine, and the output gradient to the gradients of `x`, scale and shift.
+    LayerNormGradient(LayerNorm),
+    /// Softmax over the last axis and its gradient to the gradient of what it was taken of.
+    SoftmaxGradient(Shaped),
+    /// `x` and the gradient of its Gaussian error linear unit to the gradient of `x`.
+    GeluGradient(Shaped),
 }
 
 // Bounds and epsilon are checked to be numbers when a call is made or read.
@@ -68,6 +80,10 @@ impl Call {
             Self::BatchNorm(_) => "BatchNorm",
             Self::BatchNormGradient(_) => "BatchNormGradient",
             Self::ClipGradient(_) => "ClipGradient",
+            Self::LayerNorm(_) => "LayerNorm",
+            Self::LayerNormGradient(_) => "LayerNormGradient",
+            Self::SoftmaxGradient(_) => "SoftmaxGradient",
+            Self::GeluGradient(_) => "GeluGradient",
         }
     }
 
@@ -81,6 +97,12 @@ impl Call {
                 vec![n.shape.clone(), n.row(), n.row(), n.row(), n.row(), n.shape.clone()]
             }
             Self::ClipGradient(c) => vec![c.shape.clone(), c.shape.clone()],
+            Self::LayerNorm(n) => [vec![n.shape.clone()], n.rows()].concat(),
+            Self::LayerNormGradient(n) => {
+                let scale = n.rows().into_iter().take(1);
+                [n.shape.clone()].into_iter().chain(scale).chain([n.shape.clone()]).collect()
+            }
+            Self::SoftmaxGradient(s) | Self::GeluGradient(s) => vec![s.shape.clone(), s.shape.clone()],
         }
     }
 
@@ -91,6 +113,9 @@ impl Call {
             Self::ConvolutionWeightGradient(c) => vec![c.kernel_shape()],
             Self::BatchNorm(n) | Self::BatchNormGradient(n) => vec![n.shape.clone(), n.row(), n.row()],
             Self::ClipGradient(c) => vec![c.shape.clone()],
+            Self::LayerNorm(n) => vec![n.shape.clone()],
+            Self::LayerNormGradient(n) => [vec![n.shape.clone()], n.rows()].concat(),
+            Self::SoftmaxGradient(s) | Self::GeluGradient(s) => vec![s.shape.clone()],
         }
     }
 
@@ -98,7 +123,13 @@ impl Call {
     pub fn multiply_adds(&self) -> u64 {
         match self {
             Self::ConvolutionInputGradient(c) | Self::ConvolutionWeightGradient(c) => c.multiply_adds(),
-            Self::BatchNorm(_) | Self::BatchNormGradient(_) | Self::ClipGradient(_) => 0,
+            Self::BatchNorm(_)
+            | Self::BatchNormGradient(_)
+            | Self::ClipGradient(_)
+            | Self::LayerNorm(_)
+            | Self::LayerNormGradient(_)
+            | Self::SoftmaxGradient(_)
+            | Self::GeluGradient(_) => 0,
         }
     }
 
@@ -110,6 +141,10 @@ impl Call {
             Self::BatchNorm(n) => n.forward(graph, inputs),
             Self::BatchNormGradient(n) => n.backward(graph, inputs),
             Self::ClipGradient(c) => c.backward(graph, inputs),
+            Self::LayerNorm(n) => n.forward(graph, inputs),
+            Self::LayerNormGradient(n) => n.backward(graph, inputs),
+            Self::SoftmaxGradient(s) => s.softmax(graph, inputs),
+            Self::GeluGradient(s) => s.gelu(graph, inputs),
         }
     }
 
@@ -118,6 +153,8 @@ impl Call {
             Self::ConvolutionInputGradient(c) | Self::ConvolutionWeightGradient(c) => c.attributes(),
             Self::BatchNorm(n) | Self::BatchNormGradient(n) => n.attributes(),
             Self::ClipGradient(c) => c.attributes(),
+            Self::LayerNorm(n) | Self::LayerNormGradient(n) => n.attributes(),
+            Self::SoftmaxGradient(s) | Self::GeluGradient(s) => s.attributes(),
         };
         attributes.push(proto::string(KERNEL, self.kernel()));
         attributes
@@ -135,6 +172,10 @@ impl Call {
             "BatchNorm" => Self::BatchNorm(BatchNorm::read(&attributes)?),
             "BatchNormGradient" => Self::BatchNormGradient(BatchNorm::read(&attributes)?),
             "ClipGradient" => Self::ClipGradient(Clipped::read(&attributes)?),
+            "LayerNorm" => Self::LayerNorm(LayerNorm::read(&attributes)?),
+            "LayerNormGradient" => Self::LayerNormGradient(LayerNorm::read(&attributes)?),
+            "SoftmaxGradient" => Self::SoftmaxGradient(Shaped::read(&attributes)?),
+            "GeluGradient" => Self::GeluGradient(Shaped::read(&attributes)?),
             other => bail!("`{}` calls the kernel `{other}`, which this version does not know", node.name),
         })
     }

@@ -58,6 +58,8 @@ fn calls() -> Vec<Call> {
         epsilon: 1e-5,
         clip: Clip { low: Some(0.0), high: Some(6.0) },
     };
+    let layer = LayerNorm { shape: vec![2, 3, 4], epsilon: 1e-5, affine: true };
+    let shaped = Shaped { shape: vec![2, 3, 4] };
     let dense = Convolution { groups: 1, out: 4, ..convolution() };
     vec![
         Call::ConvolutionInputGradient(convolution()),
@@ -68,6 +70,12 @@ fn calls() -> Vec<Call> {
         Call::BatchNorm(BatchNorm { axis: 1, clip: Clip::default(), ..norm.clone() }),
         Call::BatchNormGradient(norm),
         Call::ClipGradient(Clipped { shape: vec![3, 5], clip: Clip { low: None, high: Some(1.5) } }),
+        Call::LayerNorm(layer.clone()),
+        Call::LayerNorm(LayerNorm { affine: false, ..layer.clone() }),
+        Call::LayerNormGradient(layer.clone()),
+        Call::LayerNormGradient(LayerNorm { affine: false, ..layer }),
+        Call::SoftmaxGradient(shaped.clone()),
+        Call::GeluGradient(shaped),
     ]
 }
 

@@ -1,6 +1,6 @@
 //! Whole networks as PyTorch exports them: imported, compiled and run, against PyTorch in float64
 //! (`models/goldens/networks.py` writes what it says) and against ONNX Runtime.
-#![allow(clippy::unwrap_used, clippy::panic, missing_docs)]
+#![allow(clippy::unwrap_used, clippy::panic, missing_docs, clippy::print_stdout)]
 
 mod curves;
 mod gradients;

@@ -4,8 +4,8 @@
 
 use sedge_kernels::convolution::{self, Direction, Geometry, PackedKernel};
 use sedge_kernels::norm::{self, Gradients, Parameters, Statistics};
-use sedge_kernels::{Threads, depthwise, elementwise};
-use sedge_models::fused::{BatchNorm, Call};
+use sedge_kernels::{Threads, depthwise, elementwise, gelu, layer_norm, softmax};
+use sedge_models::fused::{BatchNorm, Call, LayerNorm};
 use tract_onnx::prelude::*;
 use tract_onnx::tract_core::internal::*;
 
@@ -17,6 +17,10 @@ pub(crate) fn has_kernel(call: &Call) -> bool {
         Call::ConvolutionInputGradient(_) | Call::ConvolutionWeightGradient(_) | Call::ClipGradient(_) => {
             true
         }
+        Call::LayerNorm(_)
+        | Call::LayerNormGradient(_)
+        | Call::SoftmaxGradient(_)
+        | Call::GeluGradient(_) => true,
         Call::BatchNorm(n) | Call::BatchNormGradient(n) => n.axis + 1 == n.shape.len(),
     }
 }
@@ -84,6 +88,21 @@ impl Bound {
             (Call::ClipGradient(c), [y, dy], [dx]) => {
                 Ok(elementwise::clip_gradient(threads, y, dy, c.clip.bounds(), dx)?)
             }
+            (Call::LayerNorm(n), [x, affine @ ..], [y]) => {
+                let affine = if let [scale, shift] = *affine { Some((scale, shift)) } else { None };
+                Ok(layer_norm::forward(threads, &layer(n), x, affine, y)?)
+            }
+            (Call::LayerNormGradient(n), [x, dy], [dx]) => {
+                Ok(layer_norm::backward(threads, &layer(n), x, dy, dx, None)?)
+            }
+            (Call::LayerNormGradient(n), [x, scale, dy], [dx, dscale, dshift]) => {
+                let affine = Some((*scale, &mut **dscale, &mut **dshift));
+                Ok(layer_norm::backward(threads, &layer(n), x, dy, dx, affine)?)
+            }
+            (Call::SoftmaxGradient(s), [y, dy], [dx]) => {
+                Ok(softmax::backward(threads, s.columns(), y, dy, dx)?)
+            }
+            (Call::GeluGradient(_), [x, dy], [dx]) => Ok(gelu::backward(threads, x, dy, dx)?),
             (call, inputs, outputs) => {
                 bail!("{} of {} inputs and {} outputs", call.kernel(), inputs.len(), outputs.len())
             }
@@ -122,4 +141,8 @@ fn weight_gradient(
 
 fn shape(n: &BatchNorm) -> norm::BatchNorm {
     norm::BatchNorm { rows: n.count(), channels: n.channels(), epsilon: n.epsilon, bounds: n.clip.bounds() }
+}
+
+fn layer(n: &LayerNorm) -> layer_norm::LayerNorm {
+    layer_norm::LayerNorm { columns: n.columns(), epsilon: n.epsilon }
 }

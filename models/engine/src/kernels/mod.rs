@@ -1,9 +1,11 @@
 //! Operators that run as kernels of `sedge-kernels`: a file's fused calls, and tract's convolutions and
 //! products together with the bias and clip that follow them. What no kernel covers stays tract's.
 
+mod activation;
 mod calls;
 mod convolution;
 mod product;
+mod strided;
 mod sums;
 mod tail;
 #[cfg(test)]
@@ -29,6 +31,9 @@ pub(crate) fn bind(model: &mut TypedModel, threads: &Arc<Threads>) -> TractResul
         if let Some(call) = model.node(id).op_as() {
             let work = Work::Call(calls::of(call, &model.node(id).name)?);
             model.node_mut(id).op = Box::new(Kernel { work, threads: threads.clone() });
+        } else if let Some(activation) = activation::of(model, id)? {
+            let work = Work::Activation(activation);
+            model.node_mut(id).op = Box::new(Kernel { work, threads: threads.clone() });
         } else if let Some(conv) = model.node(id).op_as::<Conv>().cloned()
             && let Some(found) = convolution::of(model, id, &conv, threads)?
         {
@@ -40,7 +45,10 @@ pub(crate) fn bind(model: &mut TypedModel, threads: &Arc<Threads>) -> TractResul
     model.declutter()?;
     for id in model.eval_order()? {
         if let Some(einsum) = model.node(id).op_as::<EinSum>().cloned()
-            && let Some(found) = product::of(model, id, &einsum, threads)?
+            && let Some(found) = match strided::of(model, id, &einsum)? {
+                Some(found) => Some(found),
+                None => product::of(model, id, &einsum, threads)?,
+            }
         {
             replace(model, id, found, threads)?;
         } else if let Some(reduce) = model.node(id).op_as::<Reduce>()
@@ -57,7 +65,7 @@ pub(crate) fn packed_bytes(model: &TypedModel) -> u64 {
     let kernels = model.nodes().iter().filter_map(|node| node.op_as::<Kernel>());
     let bytes = kernels.map(|kernel| match &kernel.work {
         Work::Convolution(forward) => forward.packed_bytes() as u64,
-        Work::Call(_) | Work::Product(_) | Work::Sums(_) => 0,
+        Work::Call(_) | Work::Product(_) | Work::Sums(_) | Work::Strided(_) | Work::Activation(_) => 0,
     });
     bytes.sum()
 }
@@ -98,6 +106,8 @@ enum Work {
     Convolution(convolution::Forward),
     Product(product::MatrixProduct),
     Sums(sums::ColumnSums),
+    Strided(strided::Strided),
+    Activation(activation::Activation),
 }
 
 impl Work {
@@ -107,6 +117,8 @@ impl Work {
             Self::Convolution(forward) => forward.name(),
             Self::Product(product) => product.name(),
             Self::Sums(sums) => sums.name(),
+            Self::Strided(_) => "StridedProduct",
+            Self::Activation(activation) => activation.name(),
         }
     }
 
@@ -116,6 +128,8 @@ impl Work {
             Self::Convolution(forward) => vec![forward.shape.clone()],
             Self::Product(product) => vec![product.shape.clone()],
             Self::Sums(sums) => vec![sums.shape.clone()],
+            Self::Strided(product) => vec![product.shape.clone()],
+            Self::Activation(activation) => vec![activation.shape.clone()],
         }
     }
 }
@@ -175,6 +189,8 @@ impl EvalOp for Kernel {
                 Work::Convolution(forward) => forward.run(&slices, &mut results, &self.threads)?,
                 Work::Product(product) => product.run(&slices, &mut results, &self.threads)?,
                 Work::Sums(sums) => sums.run(&slices, &mut results, &self.threads)?,
+                Work::Strided(product) => product.run(&slices, &mut results, &self.threads)?,
+                Work::Activation(activation) => activation.run(&slices, &mut results, &self.threads)?,
             }
         }
         Ok(outputs.into_iter().map(|o| o.into_tvalue()).collect())

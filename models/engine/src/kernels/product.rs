@@ -17,6 +17,7 @@ pub(super) struct MatrixProduct {
     product: Product,
     /// Whether the second input is the left operand.
     swapped: bool,
+    clip: Option<(f32, f32)>,
     pub(super) shape: Vec<usize>,
 }
 
@@ -73,9 +74,17 @@ pub(super) fn of(
         let (work, channels) = (Work::Convolution(forward), rank - 1);
         return Ok(Some(Found { work, inputs, end: tail.end, channels }));
     }
-    let work = Work::Product(MatrixProduct { product, swapped, shape });
+    let whole = MatrixProduct { product, swapped, clip: None, shape };
     let channels = rank.saturating_sub(1);
-    Ok(Some(Found { work, inputs: tvec!(a, b), end, channels }))
+    // The kernel of deep sums adds nothing after.
+    let tailed = product.batch == 1 && !whole.is_deep() && whole.shape.last() == Some(&product.columns);
+    if !tailed {
+        return Ok(Some(Found { work: Work::Product(whole), inputs: tvec!(a, b), end, channels }));
+    }
+    let tail = Tail::of(model, end, Some(product.columns), None)?;
+    let work = Work::Product(MatrixProduct { clip: tail.clip, ..whole });
+    let inputs = [a, b].into_iter().chain(tail.bias).collect();
+    Ok(Some(Found { work, inputs, end: tail.end, channels }))
 }
 
 /// The product that the sum is over operands of `shapes` (the last is the result's), and whether the second
@@ -173,14 +182,16 @@ impl MatrixProduct {
         outputs: &mut [&mut [f32]],
         threads: &Threads,
     ) -> TractResult<()> {
-        let ([a, b], [out]) = (inputs, outputs) else { bail!("a product of {} operands", inputs.len()) };
+        let ([a, b, bias @ ..], [out]) = (inputs, outputs) else {
+            bail!("a product of {} operands", inputs.len())
+        };
         let (a, b) = if self.swapped { (b, a) } else { (a, b) };
         let product = &self.product;
         if self.is_deep() {
             let geometry = Geometry::new(1, [1, product.depth], product.columns, product.rows, [1, 1]);
             convolution::weight_gradient(b, a, &geometry, out, None, false, threads)?;
         } else {
-            product.run(a, b, out, threads)?;
+            product.run_with(a, b, bias.first().copied(), self.clip, out, threads)?;
         }
         Ok(())
     }

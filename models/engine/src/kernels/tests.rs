@@ -64,8 +64,13 @@ fn sums_that_are_products_run_as_such() {
         ("nhwk,ok->nhwo", vec![2, 3, 4, 5], vec![6, 5], "Convolution"),
         ("nhwo,ok->nhwk", vec![2, 3, 4, 5], vec![5, 6], "Product"),
         ("nhwk,nhwo->ok", vec![9, 5, 4, 3], vec![9, 5, 4, 2], "DeepProduct"),
-        ("bhqd,bhkd->bhqk", vec![2, 3, 4, 5], vec![2, 3, 6, 5], "Product"),
-        ("bhqk,bhkd->bhqd", vec![2, 3, 4, 6], vec![2, 3, 6, 5], "Product"),
+        ("bhqd,bhkd->bhqk", vec![2, 3, 4, 5], vec![2, 3, 6, 5], "StridedProduct"),
+        ("bhqk,bhkd->bhqd", vec![2, 3, 4, 6], vec![2, 3, 6, 5], "StridedProduct"),
+        ("bqhd,bkhd->bhqk", vec![2, 4, 3, 5], vec![2, 6, 3, 5], "StridedProduct"),
+        ("bhqk,bkhd->bqhd", vec![2, 3, 4, 6], vec![2, 6, 3, 5], "StridedProduct"),
+        ("bhqk,bqhd->bkhd", vec![2, 3, 4, 6], vec![2, 4, 3, 5], "StridedProduct"),
+        ("bqhd,bhqk->bkhd", vec![2, 4, 3, 5], vec![2, 3, 4, 6], "StridedProduct"),
+        ("bqzhd,bkzhd->bhqk", vec![2, 4, 1, 3, 5], vec![2, 6, 1, 3, 5], "StridedProduct"),
         ("abce,defg->abcd", vec![2, 3, 4, 5], vec![6, 5, 1, 1], "Convolution"),
     ] {
         let names = sum(equation, &a, &b);
@@ -87,13 +92,49 @@ fn other_sums_stay() {
     }
 }
 
+/// The scale of attention on either side of its product, and the functions between and after.
+#[test]
+fn the_operators_of_a_transformer_run_as_kernels() {
+    let mut rng = ChaCha8Rng::seed_from_u64(7);
+    let shape = [2, 6, 3, 5];
+    let mut model = TypedModel::default();
+    let q = model.add_source("q", f32::fact(shape)).unwrap();
+    let k = model.add_source("k", f32::fact(shape)).unwrap();
+    let factor = model.add_const("factor", Tensor::from_shape(&[1, 1, 1, 1], &[0.3f32]).unwrap()).unwrap();
+    let op = |equation: &str| EinSum {
+        axes: equation.parse().unwrap(),
+        operating_dt: f32::datum_type(),
+        q_params: None,
+    };
+    let scaled = model.wire_node("scaled", math::mul(), &[q, factor]).unwrap()[0];
+    let logits = model.wire_node("logits", op("bqhd,bkhd->bhqk"), &[scaled, k]).unwrap()[0];
+    let logits = model.wire_node("rescaled", math::mul(), &[logits, factor]).unwrap()[0];
+    let softmax = tract_onnx::tract_core::ops::nn::Softmax { axes: tvec!(3), ..Default::default() };
+    let weights = model.wire_node("weights", softmax, &[logits]).unwrap()[0];
+    let mixed = model.wire_node("mixed", op("bhqk,bkhd->bqhd"), &[weights, k]).unwrap()[0];
+    let y =
+        model.wire_node("y", tract_onnx::tract_core::ops::nn::gelu_exact::gelu_exact(), &[mixed]).unwrap();
+    model.select_output_outlets(&y).unwrap();
+    let mut names = bound(&model, &[draw(&shape, &mut rng), draw(&shape, &mut rng)]);
+    names.retain(|name| !name.contains("Const") && !name.contains("Source"));
+    assert_eq!(names, ["StridedProduct", "SoftmaxRows", "StridedProduct", "Gelu"]);
+}
+
 /// Rows times weights, then some operators with constants.
 fn tailed(tail: &[(TypedBinOp, Vec<usize>, f32)]) -> Vec<String> {
+    let product = tailed_by("abk,ko->abo", &[5, 6], tail);
+    let rows = tailed_by("abk,ok->abo", &[6, 5], tail);
+    let as_rows: Vec<String> = product.iter().map(|name| name.replace("Product", "Convolution")).collect();
+    assert_eq!(as_rows, rows, "weights in either order take the same tail");
+    rows
+}
+
+fn tailed_by(equation: &str, weights: &[usize], tail: &[(TypedBinOp, Vec<usize>, f32)]) -> Vec<String> {
     let mut rng = ChaCha8Rng::seed_from_u64(6);
     let mut model = TypedModel::default();
     let x = model.add_source("x", f32::fact([4, 3, 5])).unwrap();
-    let weights = model.add_const("weights", draw(&[6, 5], &mut rng)).unwrap();
-    let op = EinSum { axes: "abk,ok->abo".parse().unwrap(), operating_dt: f32::datum_type(), q_params: None };
+    let weights = model.add_const("weights", draw(weights, &mut rng)).unwrap();
+    let op = EinSum { axes: equation.parse().unwrap(), operating_dt: f32::datum_type(), q_params: None };
     let mut y = model.wire_node("y", op, &[x, weights]).unwrap()[0];
     for (at, (op, shape, value)) in tail.iter().enumerate() {
         let mut constant = Tensor::zero::<f32>(shape).unwrap();

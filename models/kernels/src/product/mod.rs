@@ -6,6 +6,7 @@
 pub(crate) mod left;
 pub(crate) mod multiply;
 pub(crate) mod right;
+mod strided;
 pub(crate) mod tile;
 
 use crate::error::{check_length, limit};
@@ -15,6 +16,8 @@ use left::{Columns, Rows, in_place};
 use multiply::{Lines, multiply};
 use right::{Layout, Packed};
 use tile::{Finish, padded};
+
+pub use strided::{StridedProduct, Strides};
 
 /// The shapes of a product `out = a * b`, or of a batch of them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,11 +52,31 @@ impl Product {
     /// # Errors
     /// When a slice does not have the length of its shape.
     pub fn run(&self, a: &[f32], b: &[f32], out: &mut [f32], threads: &Threads) -> Result<(), KernelError> {
+        self.run_with(a, b, None, None, out, threads)
+    }
+
+    /// [`Product::run`], then adds `bias`, one value a column, and keeps the result within `clip`.
+    ///
+    /// # Errors
+    /// As [`Product::run`].
+    pub fn run_with(
+        &self,
+        a: &[f32],
+        b: &[f32],
+        bias: Option<&[f32]>,
+        clip: Option<(f32, f32)>,
+        out: &mut [f32],
+        threads: &Threads,
+    ) -> Result<(), KernelError> {
         let Self { batch, rows, depth, columns, .. } = *self;
         let kernel = "product";
         check_length(kernel, "a", a.len(), &[batch, rows, depth])?;
         check_length(kernel, "b", b.len(), &[batch, depth, columns])?;
         check_length(kernel, "out", out.len(), &[batch, rows, columns])?;
+        if let Some(bias) = bias {
+            check_length(kernel, "bias", bias.len(), &[columns])?;
+        }
+        let finish = Finish { accumulate: self.accumulate, bias, clip };
         limit(kernel, "b", &[depth, padded(threads.level(), columns)])?;
         if out.is_empty() {
             return Ok(());
@@ -69,7 +92,8 @@ impl Product {
             let run = run_length(rows, threads.count(), 1);
             let parts = out.chunks_mut(run * columns).enumerate().collect();
             threads.for_each(parts, |(index, out): (usize, &mut [f32])| {
-                self.part(Packed { layout, panels: &panels }, a, index * run, out, &mut Lines::new(threads));
+                let right = Packed { layout, panels: &panels };
+                self.part(right, a, index * run, out, finish, &mut Lines::new(threads));
             });
         } else {
             let run = run_length(batch, threads.count(), 1);
@@ -82,7 +106,7 @@ impl Product {
                     let a = a.get(item * rows * depth..).unwrap_or_default();
                     let b = b.get(item * depth * columns..).unwrap_or_default();
                     self.pack(&layout, b, &mut panels);
-                    self.part(Packed { layout, panels: &panels }, a, 0, out, &mut lines);
+                    self.part(Packed { layout, panels: &panels }, a, 0, out, finish, &mut lines);
                 }
             });
         }
@@ -98,10 +122,17 @@ impl Product {
     }
 
     /// The rows from `first` on that fill `out`.
-    fn part(&self, right: Packed<'_>, a: &[f32], first: usize, out: &mut [f32], lines: &mut Lines<'_>) {
+    fn part(
+        &self,
+        right: Packed<'_>,
+        a: &[f32],
+        first: usize,
+        out: &mut [f32],
+        finish: Finish<'_>,
+        lines: &mut Lines<'_>,
+    ) {
         let rows = first..first + out.len() / self.columns;
         let place = |row| (row - first) * self.columns;
-        let finish = Finish { accumulate: self.accumulate, bias: None, clip: None };
         if self.transpose_a {
             let left = Columns { values: a, stride: self.rows };
             multiply(&left, rows, right, out, place, finish, lines);

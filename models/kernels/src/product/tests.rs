@@ -71,6 +71,28 @@ fn several_blocks_deep_match_the_definition() {
 }
 
 #[test]
+fn a_bias_and_a_clip_follow_the_sum() {
+    let mut rng = ChaCha8Rng::seed_from_u64(4);
+    for transpose_a in [false, true] {
+        let product = Product { transpose_a, ..Product::new(61, 300, 37) };
+        let (a, b) = (random(&mut rng, 61 * 300), random(&mut rng, 300 * 37));
+        let bias = random(&mut rng, 37);
+        let expected: Vec<f64> = reference(&product, &a, &b, &[])
+            .iter()
+            .zip(bias.iter().cycle())
+            .map(|(sum, bias)| (sum + f64::from(*bias)).clamp(-2.0, 3.0))
+            .collect();
+        for level in levels() {
+            let mut out = vec![0.0; 61 * 37];
+            let threads = Threads::with_level(2, level).unwrap();
+            product.run_with(&a, &b, Some(&bias), Some((-2.0, 3.0)), &mut out, &threads).unwrap();
+            assert_close(&out, &expected, &format!("{level:?}"));
+            assert!(product.run_with(&a, &b, Some(&bias[1..]), None, &mut out, &threads).is_err());
+        }
+    }
+}
+
+#[test]
 fn levels_with_a_fused_multiply_add_give_equal_bits() {
     let mut rng = ChaCha8Rng::seed_from_u64(3);
     let (a, b) = (random(&mut rng, 77 * 300), random(&mut rng, 300 * 61));

@@ -7,7 +7,7 @@ use rand_chacha::ChaCha8Rng;
 use tract_onnx::prelude::*;
 use tract_onnx::tract_core::ops::math;
 
-use super::{SIGNED, differentiated, draw, evaluate, run, widen};
+use super::{SIGNED, differentiated, draw, evaluate, expanded, run, widen};
 use crate::graph::Graph;
 
 /// A layer `relu6(x w + b)`.
@@ -45,7 +45,7 @@ fn gradients(inputs: &[Tensor; 3]) -> (usize, [Array2<f64>; 3]) {
     let it = differentiated(inputs, layer, &mut rng);
     let wide: Vec<_> = inputs.iter().map(widen).collect();
     let single = run(&it.gradients, inputs).swap_remove(0);
-    let double = evaluate(&it.gradients, &wide).swap_remove(0);
+    let double = evaluate(&expanded(&it.gradients), &wide).swap_remove(0);
     let (low, high) = (run(&it.forward, inputs).swap_remove(0), evaluate(&it.forward, &wide).swap_remove(0));
     let flips = low.iter().zip(&high).filter(|(a, b)| (**a > 0.0) != (**b > 0.0)).count();
     let passed = (&it.cotangent * &low.mapv(|y| f64::from(y > 0.0))).into_dimensionality::<Ix2>().unwrap();
