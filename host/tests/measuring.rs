@@ -177,7 +177,7 @@ fn wrong_usage_is_status_two_and_help_has_examples() {
         "evaluate --run r --data d --draws some",
         "export r",
         "export r --out f --batch 5",
-        "export r --out f --train most",
+        "export r --out f --train last:0",
         "export r --out f --lr 0",
     ] {
         let output = folder.sedge(line);

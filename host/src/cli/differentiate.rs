@@ -135,7 +135,7 @@ struct Board {
         long,
         value_name = "LIST",
         value_delimiter = ',',
-        allow_negative_numbers = true,
+        allow_hyphen_values = true,
         requires = "std",
         help_heading = "Board"
     )]

@@ -49,6 +49,8 @@ impl Graph {
                 fix_batch(&mut model, batch)?;
             }
             let mut model = layout::channels_last(&model.into_typed()?)?;
+            // Operators state their work; kernels that take their place do not.
+            let stated = model.clone();
             if options.kernels {
                 layer_norms(&mut model)?;
                 kernels::bind(&mut model, &threads)?;
@@ -68,7 +70,7 @@ impl Graph {
                 model.output_outlets()?.iter().map(shape).collect::<TractResult<_>>()?;
             let mut optimised = rows::widen(&model)?;
             passes::codegen(&mut optimised)?;
-            let mut cost = Plan::of(&model, &optimised).map_err(|e| format!("{e:#}"));
+            let mut cost = Plan::of(&stated, &optimised).map_err(|e| format!("{e:#}"));
             if let Ok(plan) = &mut cost {
                 let packed = kernels::packed_bytes(&model);
                 plan.weights_bytes = plan.weights_bytes.saturating_add(packed);
