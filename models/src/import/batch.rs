@@ -84,7 +84,7 @@ fn extent(dim: &pb::tensor_shape_proto::Dimension) -> Option<usize> {
 pub(super) fn fix(draft: &mut Draft, input: &Input, batch: usize) -> Result<Shapes, ImportError> {
     let at = |batch: usize| [&[batch], input.sample.as_slice()].concat();
     draft.graph.input = vec![proto::value_info(&input.name, &at(input.batch))];
-    let old = shapes::of(model(draft), "at the file's own batch")?;
+    let old = shapes::of(&model(draft), "at the file's own batch")?;
     let integers = integers(&draft.graph);
     let mut trace = Trace {
         shapes: &old,
@@ -135,7 +135,7 @@ pub(super) fn fix(draft: &mut Draft, input: &Input, batch: usize) -> Result<Shap
             repeats.len()
         ));
     }
-    let new = shapes::of(model(draft), "at the batch asked for")?;
+    let new = shapes::of(&model(draft), "at the batch asked for")?;
     for node in &draft.graph.node {
         let wrong = |o: &&String| {
             places.contains_key(*o) && new.get(*o).is_some_and(|found| scale(o).is_some_and(|s| s != *found))

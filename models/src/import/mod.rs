@@ -134,7 +134,7 @@ pub fn import(bytes: &[u8], options: &ImportOptions) -> Result<Imported, ImportE
     found.retain(|w| left.contains(&w.name));
     let (blocks, numbers) = blocks::of(&draft, &found);
     let model = batch::model(&draft);
-    let last = shapes::of(model.clone(), "with the imported form of its norms")?;
+    let last = shapes::of(&model, "with the imported form of its norms")?;
     let embedding = draft.graph.output.first().map(|o| o.name.clone()).unwrap_or_default();
     if last.get(&embedding).is_some_and(|shape| *shape != [options.batch, width]) {
         let shape = last.get(&embedding).cloned().unwrap_or_default();

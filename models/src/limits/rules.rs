@@ -56,7 +56,6 @@ pub(super) fn outputs(site: &Site<'_>) -> Result<Bounds, LimitError> {
         | "IsInf"
         | "IsNaN"
         | "LRN"
-        | "LayerNormalization"
         | "LeakyRelu"
         | "Log"
         | "LogSoftmax"
@@ -87,6 +86,7 @@ pub(super) fn outputs(site: &Site<'_>) -> Result<Bounds, LimitError> {
         | "ScatterND"
         | "DequantizeLinear"
         | "QuantizeLinear" => like(site.input(0)?).into(),
+        "LayerNormalization" => layer_norm(site)?.into(),
         "Identity" | "Cast" | "CastLike" => kept(site.input(0)?).into(),
         "Add" | "Sub" | "Mul" | "Div" | "Max" | "Min" | "Mean" | "Sum" | "Pow" | "Mod" | "PRelu" | "And"
         | "Or" | "Xor" | "Equal" | "Greater" | "GreaterOrEqual" | "Less" | "LessOrEqual" | "BitShift"
@@ -149,6 +149,16 @@ fn call(site: &Site<'_>) -> Result<Bounds, LimitError> {
 /// The bound of `value`, without its numbers.
 pub(super) fn like(value: &Value) -> Value {
     Value { elements: value.elements, shape: value.shape.clone(), numbers: None, constant: false }
+}
+
+/// With an axis out of range tract's analysis does not end, so such a norm is refused here.
+fn layer_norm(site: &Site<'_>) -> Result<Value, LimitError> {
+    let rank = i64::try_from(site.shape(0)?.len()).unwrap_or(i64::MAX);
+    let axis = site.int("axis", -1);
+    if axis >= rank || axis < -rank {
+        return Err(site.operand("it normalises an axis that its operand does not have"));
+    }
+    Ok(like(site.input(0)?))
 }
 
 /// A value handed on, its integers too.

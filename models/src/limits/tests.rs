@@ -156,3 +156,14 @@ fn numbers_of_large_lists_are_not_kept() {
     assert!(model.encoded_len() < 2000);
     assert_eq!(check(&model, None).unwrap().elements, 4 * ((1 << 21) - 1));
 }
+
+#[test]
+fn a_layer_norm_without_its_axis_is_refused() {
+    for (axis, held) in [(-4, true), (3, true), (4, false), (-5, false), (i64::MIN, false)] {
+        let norm = node("LayerNormalization", &["x", "x"], "y", vec![proto::int("axis", axis)]);
+        let checked = check(&model(&[4, 3, 8, 8], &[], vec![norm]), None);
+        assert_eq!(checked.is_ok(), held, "axis {axis}: {checked:?}");
+    }
+    let norm = node("LayerNormalization", &["x", "x"], "y", vec![]);
+    assert!(matches!(check(&model(&[], &[], vec![norm]), None), Err(LimitError::Operand { .. })));
+}

@@ -1,6 +1,6 @@
 //! What the tests of training steps share: reading goldens, comparing tensors, and the architectures of
 //! `models/goldens/training_step.py`.
-#![allow(dead_code)]
+#![allow(dead_code, reason = "each test that includes this file uses a part of it")]
 
 use ndarray::ArrayD;
 use sedge_models::Tensors;
