@@ -34,7 +34,8 @@ impl Forward {
         );
         limits::check_embedding(&fact.shape.eval_to_usize(&SymbolValues::default())?)?;
         let names = graph.output.iter().map(|o| o.name.clone());
-        let statistics = names.zip(outputs).skip(1).collect();
+        let is_statistic = |name: &str| name.ends_with(".batch_mean") || name.ends_with(".batch_var");
+        let statistics = names.zip(outputs).skip(1).filter(|(name, _)| is_statistic(name)).collect();
         Ok(Self { model, input, embedding, statistics })
     }
 }
