@@ -26,6 +26,8 @@ pub enum StateRole {
     Teacher,
     /// Keys of earlier batches that serve as negatives.
     Queue,
+    /// What a Markov chain reached, from where the next step goes on.
+    Chain,
 }
 
 /// One tensor that the step carries from call to call.
@@ -62,7 +64,8 @@ pub struct StepSpec {
     /// views of one sample.
     pub batch: usize,
     /// Batch inputs: `views` `[batch, ...sample]`; for cross-entropy `targets` `[batch, classes]`; for
-    /// masked reconstruction `targets` and `mask`, shaped like the views.
+    /// masked reconstruction `targets` and `mask`, shaped like the views; for Boltzmann machines `gates`
+    /// and noise.
     pub inputs: Vec<InputTensor>,
     /// Scalar inputs and their defaults: `lr`, `weight_decay`, and what the recipe asked for of
     /// `temperature`, `ema`, `reference_weight` and `clip_norm`.

@@ -62,7 +62,7 @@ impl Trained {
         self.linear(graph, &format!("{name}.2"), active, out, rng)
     }
 
-    fn weight(
+    pub(super) fn weight(
         &mut self,
         graph: &mut Graph,
         name: String,

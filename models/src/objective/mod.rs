@@ -4,6 +4,7 @@
 //! Where two views of a sample are compared, rows `i` and `i + batch / 2` are the two.
 
 mod barlow_twins;
+mod boltzmann;
 mod byol;
 mod cross_entropy;
 mod head;
@@ -21,6 +22,7 @@ use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 use tract_onnx::prelude::*;
 
+pub use boltzmann::{MAX_GIBBS_STEPS, Visible};
 pub use head::ProjectionHead;
 pub(crate) use rows::half_squared_distance;
 
@@ -103,6 +105,19 @@ pub enum Objective {
         /// Width of the decoder's hidden layer; a single linear layer without.
         decoder: Option<usize>,
     },
+    /// Stacked restricted Boltzmann machines, one a layer of a perceptron of logistic units, by
+    /// contrastive divergence (Hinton 2002; Hinton, Osindero & Teh 2006), persistent or not (Tieleman
+    /// 2008). The step is given `gates` `[layers]`, one where a layer learns and zero where it stays, and
+    /// for each layer `noise.<i>.hidden` `[steps, batch, hidden]`, uniform in 0..1, and
+    /// `noise.<i>.visible` `[steps, batch, visible]`, uniform too, but standard normal for Gaussian units.
+    Boltzmann {
+        /// Gibbs steps from data, or chains, to negatives: the k of CD-k, 1 to [`MAX_GIBBS_STEPS`].
+        steps: usize,
+        /// Whether chains go on from step to step (PCD) or begin at the data (CD).
+        persistent: bool,
+        /// What the lowest machine's visible units are.
+        visible: Visible,
+    },
     /// Predict labels by a linear layer, for the supervised reference.
     CrossEntropy {
         /// Number of classes; `targets` is `[batch, classes]`, each row summing to one.
@@ -171,6 +186,8 @@ pub(crate) struct Wired {
     pub(crate) teacher: Option<Teacher>,
     /// Other state.
     pub(crate) carried: Vec<Carried>,
+    /// Weights that move only where a value `[1]` is above zero, not even by decay or momentum.
+    pub(crate) gated: Vec<(String, OutletId)>,
 }
 
 impl Wired {
@@ -184,6 +201,7 @@ impl Wired {
             metrics: vec![],
             teacher: None,
             carried: vec![],
+            gated: vec![],
         }
     }
 }
@@ -209,6 +227,7 @@ impl Objective {
             Self::SimSiam { .. } => "simsiam",
             Self::Byol { .. } => "byol",
             Self::MaskedReconstruction { .. } => "masked-reconstruction",
+            Self::Boltzmann { .. } => "boltzmann",
             Self::CrossEntropy { .. } => "cross-entropy",
         }
     }
@@ -261,6 +280,7 @@ impl Objective {
                 Setting::fraction("ema", *ema)
             }
             Self::MaskedReconstruction { decoder } => width("decoder", decoder.unwrap_or(1)),
+            Self::Boltzmann { steps, .. } => Setting::range("steps", *steps, 1, MAX_GIBBS_STEPS),
             Self::CrossEntropy { classes } => Setting::range("classes", *classes, 2, MAX_WIDTH),
         }
     }
@@ -289,6 +309,11 @@ impl Objective {
             Self::Byol { head, predictor, ema } => byol::wire(graph, student, head, *predictor, *ema, rng),
             Self::MaskedReconstruction { decoder } => {
                 masked_reconstruction::wire(graph, student, *decoder, rng)
+            }
+            Self::Boltzmann { steps, persistent, visible } => {
+                let sampling =
+                    boltzmann::Sampling { steps: *steps, persistent: *persistent, visible: *visible };
+                boltzmann::wire(graph, student, sampling, rng)
             }
             Self::CrossEntropy { classes } => cross_entropy::wire(graph, embedding, *classes, rng),
         }?;
