@@ -14,7 +14,7 @@ use sedge_models::onnx::build::Batch;
 use sedge_models::optimizer::Optimizer;
 use sedge_models::selection::Selection;
 
-const HEAD: ProjectionHead = ProjectionHead { hidden: 8, out: 4 };
+const HEAD: ProjectionHead = ProjectionHead::new(8, 4);
 const NT_XENT: Objective = Objective::NtXent { head: HEAD, temperature: 0.2 };
 const BYOL: Objective = Objective::Byol { head: HEAD, predictor: 3, ema: 0.9 };
 

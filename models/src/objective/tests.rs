@@ -241,7 +241,7 @@ fn losses_and_their_gradients() {
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
         let [pairs, width, out] = [0; 3].map(|_| rng.random_range(3..6));
         let hidden = rng.random_range(4..8);
-        let (head, predictor) = (ProjectionHead { hidden, out }, hidden);
+        let (head, predictor) = (ProjectionHead::new(hidden, out), hidden);
         for objective in [
             Objective::NtXent { head, temperature: 0.4 },
             Objective::Moco { head, temperature: 0.4, queue: 11, ema: 0.9 },
