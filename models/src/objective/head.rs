@@ -123,7 +123,9 @@ impl Trained {
             let width = if last { head.out } else { head.hidden };
             let linear = format!("{name}.{at}");
             x = match (head.norm, last) {
-                (HeadNorm::None, _) | (HeadNorm::Hidden, true) => self.linear(graph, &linear, x, width, rng)?,
+                (HeadNorm::None, _) | (HeadNorm::Hidden, true) => {
+                    self.linear(graph, &linear, x, width, rng)?
+                }
                 (HeadNorm::Hidden | HeadNorm::All, _) => {
                     let product = self.product(graph, &linear, x, width, rng)?;
                     let norm = (!last).then(|| format!("{name}.{}", at + 1));
@@ -168,7 +170,8 @@ impl Trained {
             return Err(TractError::new(Setting {
                 setting: "rows that a batch norm of the head sees".into(),
                 found: rows.to_string(),
-                wanted: "two or more: one row normalised by itself is zero; take a larger batch or no norm".into(),
+                wanted: "two or more: one row normalised by itself is zero; take a larger batch or no norm"
+                    .into(),
             }));
         }
         let [scale, shift] = match name {
@@ -181,7 +184,12 @@ impl Trained {
             }),
         };
         let (scale, shift) = (scale?, shift?);
-        let norm = BatchNorm { shape: vec![rows, width], axis: 1, epsilon: BATCH_NORM_EPSILON, clip: Clip::default() };
+        let norm = BatchNorm {
+            shape: vec![rows, width],
+            axis: 1,
+            epsilon: BATCH_NORM_EPSILON,
+            clip: Clip::default(),
+        };
         let mut parts = vec![];
         for group in 0..groups {
             let part = graph.slice(x, 0, group * rows, (group + 1) * rows)?;

@@ -178,7 +178,8 @@ fn named(all: &[(String, OutletId)], name: &str, what: &str) -> TractResult<Outl
         TractError::new(Setting {
             setting: format!("the encoder's {what} `{name}`"),
             found,
-            wanted: "there: this objective reads it; take an encoder that has it, in its training form".into(),
+            wanted: "there: this objective reads it; take an encoder that has it, in its training form"
+                .into(),
         })
     })
 }
