@@ -6,9 +6,11 @@
 mod barlow_twins;
 mod byol;
 mod cross_entropy;
+mod data2vec;
 mod head;
 mod masked_reconstruction;
 mod moco;
+mod moco_v3;
 mod nt_xent;
 mod rows;
 mod simsiam;
@@ -21,7 +23,7 @@ use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 use tract_onnx::prelude::*;
 
-pub use head::ProjectionHead;
+pub use head::{HeadNorm, MAX_LAYERS, ProjectionHead};
 pub(crate) use rows::half_squared_distance;
 
 use crate::compile::{Carried, Setting, Teacher};
@@ -36,6 +38,9 @@ pub const MAX_WIDTH: usize = 1 << 16;
 pub const MAX_VALUES: usize = 1 << 26;
 /// Most rows of a batch whose rows are compared with each other.
 pub const MAX_ROWS: usize = 4096;
+
+/// Most layers of a teacher whose mean is a target.
+pub const MAX_LAYERS_TAUGHT: usize = 64;
 
 /// What to train for.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -59,6 +64,18 @@ pub enum Objective {
         /// Keys kept, at least the batch (times the micro-batches); 65536 in the paper.
         queue: usize,
         /// Default of the `ema` input, how much of the teacher stays at a step; 0.999 in the paper.
+        ema: f32,
+    },
+    /// Contrast two views of each sample against the keys that a slowly following encoder gives the other
+    /// samples of the batch (MoCo v3; Chen et al. 2021).
+    MocoV3 {
+        /// The head between embedding and loss, dropped after training.
+        head: ProjectionHead,
+        /// Width of the predictor's hidden layer.
+        predictor: usize,
+        /// Default of the `temperature` input; 0.2 in the paper for transformers, 1 in its code for ResNets.
+        temperature: f32,
+        /// Default of the `ema` input, how much of the teacher stays at a step; 0.99 in the paper.
         ema: f32,
     },
     /// Draw two views together while every feature keeps its variance and features stay uncorrelated
@@ -96,6 +113,17 @@ pub enum Objective {
         /// Width of the predictor's hidden layer.
         predictor: usize,
         /// Default of the `ema` input, how much of the teacher stays at a step; 0.996 in the paper.
+        ema: f32,
+    },
+    /// Predict, at masked places, what a slowly following teacher makes of the whole sample (data2vec;
+    /// Baevski et al. 2022).
+    #[serde(rename = "data2vec")]
+    Data2Vec {
+        /// How many of the teacher's last layers are averaged into a target, at most [`MAX_LAYERS_TAUGHT`].
+        layers: usize,
+        /// Difference up to which the error is a square; 2 in the paper for images.
+        beta: f32,
+        /// Default of the `ema` input, how much of the teacher stays at a step; 0.9998 in the paper.
         ema: f32,
     },
     /// Reconstruct what was masked out of a sample (He et al. 2022; Xie et al. 2022).
@@ -150,7 +178,8 @@ fn named(all: &[(String, OutletId)], name: &str, what: &str) -> TractResult<Outl
         TractError::new(Setting {
             setting: format!("the encoder's {what} `{name}`"),
             found,
-            wanted: "there: this objective reads it; take an encoder that has it, in its training form".into(),
+            wanted: "there: this objective reads it; take an encoder that has it, in its training form"
+                .into(),
         })
     })
 }
@@ -208,6 +237,8 @@ impl Objective {
             Self::BarlowTwins { .. } => "barlow-twins",
             Self::SimSiam { .. } => "simsiam",
             Self::Byol { .. } => "byol",
+            Self::MocoV3 { .. } => "moco-v3",
+            Self::Data2Vec { .. } => "data2vec",
             Self::MaskedReconstruction { .. } => "masked-reconstruction",
             Self::CrossEntropy { .. } => "cross-entropy",
         }
@@ -217,6 +248,7 @@ impl Objective {
     pub(crate) fn couples_samples(&self) -> Option<&'static str> {
         match self {
             Self::NtXent { .. } => Some("every sample of the batch is a negative of every other"),
+            Self::MocoV3 { .. } => Some("the keys of a batch are each other's negatives"),
             Self::VicReg { .. } => Some("variances and covariances are taken over the whole batch"),
             Self::BarlowTwins { .. } => Some("correlations are taken over the whole batch"),
             _ => None,
@@ -227,6 +259,7 @@ impl Objective {
     pub(crate) fn check(&self) -> Result<(), Setting> {
         let width = |setting: &str, value: usize| Setting::range(setting, value, 1, MAX_WIDTH);
         let head = |head: &ProjectionHead| {
+            Setting::range("head.layers", head.layers, 2, MAX_LAYERS)?;
             width("head.hidden", head.hidden)?;
             width("head.out", head.out)
         };
@@ -260,6 +293,17 @@ impl Objective {
                 width("predictor", *predictor)?;
                 Setting::fraction("ema", *ema)
             }
+            Self::MocoV3 { head: h, predictor, temperature, ema } => {
+                head(h)?;
+                width("predictor", *predictor)?;
+                Setting::positive("temperature", *temperature)?;
+                Setting::fraction("ema", *ema)
+            }
+            Self::Data2Vec { layers, beta, ema } => {
+                Setting::range("layers", *layers, 1, MAX_LAYERS_TAUGHT)?;
+                Setting::positive("beta", *beta)?;
+                Setting::fraction("ema", *ema)
+            }
             Self::MaskedReconstruction { decoder } => width("decoder", decoder.unwrap_or(1)),
             Self::CrossEntropy { classes } => Setting::range("classes", *classes, 2, MAX_WIDTH),
         }
@@ -287,6 +331,12 @@ impl Objective {
             }
             Self::SimSiam { head, predictor } => simsiam::wire(graph, embedding, head, *predictor, rng),
             Self::Byol { head, predictor, ema } => byol::wire(graph, student, head, *predictor, *ema, rng),
+            Self::MocoV3 { head, predictor, temperature, ema } => {
+                moco_v3::wire(graph, student, head, *predictor, (*temperature, *ema), rng)
+            }
+            Self::Data2Vec { layers, beta, ema } => {
+                data2vec::wire(graph, student, (*layers, *beta), *ema, rng)
+            }
             Self::MaskedReconstruction { decoder } => {
                 masked_reconstruction::wire(graph, student, *decoder, rng)
             }
