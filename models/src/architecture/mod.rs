@@ -3,6 +3,7 @@
 //! its graph for shipping (batch norm folded away). There is no second definition of any network.
 
 mod conv1d;
+mod features;
 mod inverted_residual;
 mod unit;
 
@@ -22,14 +23,17 @@ use unit::Wiring;
 
 /// Name of an encoder's input.
 pub const INPUT: &str = "x";
-/// Name of an encoder's output, `[batch, embedding_dim]`.
+/// Name of an encoder's first output, `[batch, embedding_dim]`.
 pub const OUTPUT: &str = "embedding";
+/// Name of the output that an encoder in [`Form::Training`] has after it: its local features before
+/// pooling, `[batch, n, c]` in raster or time order (see [`Architecture::token_shape`]).
+pub const TOKENS: &str = "tokens";
 
 /// The form in which an architecture's graph is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Form {
-    /// Batch norm by the statistics of the batch, which leave as extra outputs
-    /// `<layer>.batch_mean` and `<layer>.batch_var`.
+    /// Batch norm by the statistics of the batch. Beside the embedding leave [`TOKENS`], and the
+    /// statistics as `<layer>.batch_mean` and `<layer>.batch_var`.
     Training,
     /// Batch norm by stored running statistics, as an operator of its own.
     Inference,
@@ -131,6 +135,28 @@ impl Architecture {
         }
     }
 
+    /// How many tokens a sample has and how wide each is, `(n, c)`: the output [`TOKENS`] is `[batch, n, c]`.
+    ///
+    /// # Errors
+    /// As [`Self::check`].
+    pub fn token_shape(&self, sample: &[usize]) -> Result<(usize, usize), ArchitectureError> {
+        let count = self.token_grid(sample)?.iter().product();
+        Ok((count, self.embedding_dim()))
+    }
+
+    /// How the tokens of a sample lie: their number along each spatial axis, `[rows, columns]` of an image
+    /// and `[steps]` of a window. Tokens are in the row-major order of this grid.
+    ///
+    /// # Errors
+    /// As [`Self::check`].
+    pub fn token_grid(&self, sample: &[usize]) -> Result<Vec<usize>, ArchitectureError> {
+        self.check(sample)?;
+        Ok(match self {
+            Self::InvertedResidual(net) => net.token_grid(sample),
+            Self::Conv1d(net) => net.token_grid(sample),
+        })
+    }
+
     /// Whether every number is in range and `sample` (`[channels, ...]`) is a shape it can read.
     pub fn check(&self, sample: &[usize]) -> Result<(), ArchitectureError> {
         match self {
@@ -148,7 +174,8 @@ impl Architecture {
         Ok(wiring.into_weights())
     }
 
-    /// The graph in `form` over `weights`: input [`INPUT`] `[batch, ...sample]`, output [`OUTPUT`].
+    /// The graph in `form` over `weights`: input [`INPUT`] `[batch, ...sample]`, first output [`OUTPUT`],
+    /// others as [`Form`] says.
     pub fn graph(
         &self,
         form: Form,
@@ -179,11 +206,14 @@ impl Architecture {
         let mut builder = GraphBuilder::new("encoder", batch);
         let x = builder.input(INPUT, sample);
         wiring.form = form;
-        let y = match self {
+        let features = match self {
             Self::InvertedResidual(net) => net.wire(wiring, &mut builder, x)?,
             Self::Conv1d(net) => net.wire(wiring, &mut builder, x)?,
         };
-        builder.output(OUTPUT, &y, true);
+        builder.output(OUTPUT, &features.embedding, true);
+        if let Some(tokens) = &features.tokens {
+            builder.output(TOKENS, tokens, true);
+        }
         wiring.emit_statistics(&mut builder);
         Ok(builder.finish())
     }

@@ -165,6 +165,29 @@ impl GraphBuilder {
         self.node("Flatten", &format!("{label}.flatten"), vec![y.name], flat, vec![channels])
     }
 
+    /// The positions of a map in raster order: `[c, ...]` to `[positions, c]`.
+    pub fn positions(&mut self, label: &str, x: &Value) -> Value {
+        let rank = x.sample.len() as i64 + 1;
+        let permutation: Vec<i64> = std::iter::once(0).chain(2..rank).chain([1]).collect();
+        let mut sample: Vec<usize> = x.sample.iter().skip(1).copied().collect();
+        let count = sample.iter().product();
+        sample.push(x.channels());
+        let attributes = vec![proto::ints("perm", permutation)];
+        let y = self.node("Transpose", label, vec![x.name.clone()], attributes, sample);
+        self.reshape(label, &y, &[count, x.channels()])
+    }
+
+    /// The same values as samples of shape `sample`.
+    pub fn reshape(&mut self, label: &str, x: &Value, sample: &[usize]) -> Value {
+        if x.sample == sample {
+            return x.clone();
+        }
+        // Zero keeps the batch, whatever it is.
+        let shape: Vec<i64> = std::iter::once(0).chain(sample.iter().map(|&d| d as i64)).collect();
+        let target = self.int_constant(&shape);
+        self.node("Reshape", label, vec![x.name.clone(), target], vec![], sample.into())
+    }
+
     /// Batch normalisation by the statistics of this very batch, clipped. Gives the value and, as
     /// `[1, c, 1...]`, mean and variance of each channel; the latter unbiased, as PyTorch keeps it, while
     /// the value is normalised by the biased one.
