@@ -62,7 +62,8 @@ impl Trained {
         self.linear(graph, &format!("{name}.2"), active, out, rng)
     }
 
-    fn weight(
+    /// The trained weight `name`.
+    pub(super) fn weight(
         &mut self,
         graph: &mut Graph,
         name: String,

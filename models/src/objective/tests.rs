@@ -112,6 +112,16 @@ fn loss(objective: &Objective, moved: &Values, fixed: &Values) -> f64 {
             let errors = (rebuilt - targets).mapv(|v| v * v) * &mask;
             mean(&|i| errors.row(i).sum() / mask.row(i).sum().max(1.0))
         }
+        Objective::PairPrediction { .. } => {
+            let z = matrix(moved, EMBEDDING);
+            let (first, second) = (z.slice(s![..rows / 2, ..]), z.slice(s![rows / 2.., ..]));
+            let (size, product) = ((&second - &first).mapv(f64::abs), &first * &second);
+            let both = ndarray::concatenate![Axis(1), first, second, size, product];
+            let likelihood = layers(moved, "head.pair", "", &both).mapv(|l| 1.0 / (1.0 + (-l).exp()));
+            let targets = matrix(fixed, "targets");
+            let each = likelihood.iter().zip(&targets).map(|(p, t)| t * p.ln() + (1.0 - t) * (1.0 - p).ln());
+            -each.sum::<f64>() / (rows / 2) as f64
+        }
         Objective::CrossEntropy { .. } => {
             let logits = linear(moved, "classifier", "", &matrix(moved, EMBEDDING));
             let targets = matrix(fixed, "targets");
@@ -120,6 +130,7 @@ fn loss(objective: &Objective, moved: &Values, fixed: &Values) -> f64 {
                 targets.row(i).dot(&logits.row(i).mapv(|v| total - v))
             })
         }
+        other => panic!("{} reads tokens and is held against PyTorch", other.name()),
     }
 }
 
@@ -166,7 +177,16 @@ fn case(objective: &Objective, rows: usize, width: usize, seed: u64) -> Case {
     let embedding = graph.source(EMBEDDING, &shape).unwrap();
     let encoder = [(EMBEDDING.to_string(), embedding)];
     let initial = Tensors::from([(EMBEDDING.to_string(), ArrayD::zeros(IxDyn(&shape)))]);
-    let student = Student { embedding, views: &shape, weights: &encoder, initial: &initial, accumulate: 1 };
+    let student = Student {
+        embedding,
+        features: &[],
+        inputs: &[],
+        input: embedding,
+        views: &shape,
+        weights: &encoder,
+        initial: &initial,
+        accumulate: 1,
+    };
     let wired = objective.wire(&mut graph, &student, &mut rng).unwrap();
     graph.model.select_output_outlets(&[wired.loss]).unwrap();
     let trained = [encoder.as_slice(), &wired.weights].concat();
@@ -251,6 +271,7 @@ fn losses_and_their_gradients() {
             Objective::Byol { head, predictor, ema: 0.9 },
             Objective::MaskedReconstruction { decoder: None },
             Objective::MaskedReconstruction { decoder: Some(hidden) },
+            Objective::PairPrediction { hidden },
             Objective::CrossEntropy { classes: out },
         ] {
             check(&objective, 2 * pairs, width, seed);
