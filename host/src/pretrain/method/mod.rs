@@ -5,6 +5,10 @@
 //!
 //! Adding a method is a file with its settings and [`Pretext`], and a line in [`methods!`].
 
+mod denoising;
+mod masked;
+mod predictive_coding;
+mod rotation;
 mod simclr;
 
 use sedge_augment::{ImageAugment, WindowAugment};
@@ -134,6 +138,14 @@ macro_rules! methods {
 methods! {
     /// Contrast of two views of each sample (Chen et al. 2020)
     Simclr = simclr::Simclr,
+    /// Prediction of how an image was turned (Gidaris et al. 2018)
+    Rotation = rotation::Rotation,
+    /// Reconstruction of masked patches or spans from the tokens in their places (Xie et al. 2022)
+    Masked = masked::Masked,
+    /// Reconstruction of a sample from a corrupted one (Vincent et al. 2008)
+    Denoising = denoising::Denoising,
+    /// Prediction of what is to come in a window, among others (van den Oord et al. 2018)
+    Cpc = predictive_coding::PredictiveCoding,
 }
 
 impl Method {
