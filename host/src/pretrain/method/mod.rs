@@ -10,6 +10,8 @@ mod masked;
 mod predictive_coding;
 mod rotation;
 mod simclr;
+#[cfg(test)]
+mod tests;
 
 use sedge_augment::{ImageAugment, WindowAugment};
 use sedge_models::architecture::Architecture;
