@@ -199,7 +199,8 @@ impl Trained {
         graph.concat(0, &parts)
     }
 
-    fn weight(
+    /// The trained weight `name`.
+    pub(super) fn weight(
         &mut self,
         graph: &mut Graph,
         name: String,

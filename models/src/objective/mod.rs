@@ -5,18 +5,24 @@
 
 mod barlow_twins;
 mod byol;
+mod cells;
 mod cross_entropy;
 mod data2vec;
 mod head;
+mod masked_autoencoder;
 mod masked_reconstruction;
 mod moco;
 mod moco_v3;
 mod nt_xent;
+mod pair_prediction;
+mod predictive_coding;
 mod rows;
 mod simsiam;
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::panic)]
 mod tests;
+mod token_prediction;
+mod transformer;
 mod vicreg;
 
 use rand_chacha::ChaCha8Rng;
@@ -24,8 +30,11 @@ use serde::{Deserialize, Serialize};
 use tract_onnx::prelude::*;
 
 pub use head::{HeadNorm, MAX_LAYERS, ProjectionHead};
+pub use masked_reconstruction::Distance;
 pub(crate) use rows::half_squared_distance;
+pub use transformer::Transformer;
 
+use crate::architecture::TOKENS;
 use crate::compile::{Carried, Setting, Teacher};
 use crate::graph::Graph;
 use crate::step::InputTensor;
@@ -36,6 +45,8 @@ pub(crate) use head::Trained;
 pub const MAX_WIDTH: usize = 1 << 16;
 /// Most values of one weight of a head, or of a queue.
 pub const MAX_VALUES: usize = 1 << 26;
+/// Most tokens ahead that are predicted: each has weights and scores of its own.
+pub const MAX_STEPS: usize = 64;
 /// Most rows of a batch whose rows are compared with each other.
 pub const MAX_ROWS: usize = 4096;
 
@@ -131,6 +142,42 @@ pub enum Objective {
         /// Width of the decoder's hidden layer; a single linear layer without.
         decoder: Option<usize>,
     },
+    /// Reconstruct what was masked out of a sample, every cell from the token in its place: of images by any
+    /// encoder (SimMIM; Xie et al. 2022), of windows, whose cells are spans of time. Reads `tokens`.
+    MaskedModelling {
+        /// Width of the hidden layer between token and cell; a single linear layer without, as in the paper.
+        decoder: Option<usize>,
+        /// How far a value is from what it should be; the magnitude in the paper.
+        distance: Distance,
+    },
+    /// Reconstruct the patches that the encoder did not see, from the tokens of those that it did (He et al.
+    /// 2022). Reads `tokens`, and the encoder's input `keep` `[batch, visible, patches]`.
+    MaskedAutoencoder {
+        /// The decoder, dropped after training; width 512, depth 8, 16 heads in the paper.
+        decoder: Transformer,
+        /// Whether each patch is normalised before it is compared, as the paper found best.
+        normalise: bool,
+    },
+    /// Tell whether two segments follow each other in this order (Devlin et al. 2019, section 3.1).
+    PairPrediction {
+        /// Width of the layer between the two embeddings and the answer.
+        hidden: usize,
+    },
+    /// Predict tokens to come among others (van den Oord et al. 2018). Reads `tokens`, in the order of time.
+    PredictiveCoding {
+        /// The causal network that gathers the past, dropped after training.
+        context: Transformer,
+        /// How many tokens ahead to predict; 12 for speech in the paper.
+        steps: usize,
+    },
+    /// Predict the numbers of tokens: those that were hidden (BERT; Devlin et al. 2019), or from a causal
+    /// encoder the next ones (GPT; Radford et al. 2018). Reads `tokens`.
+    TokenPrediction {
+        /// How many tokens there are.
+        vocabulary: usize,
+        /// Whether to tell from the embedding too if the second half of a text follows the first.
+        next_sentence: bool,
+    },
     /// Predict labels by a linear layer, for the supervised reference.
     CrossEntropy {
         /// Number of classes; `targets` is `[batch, classes]`, each row summing to one.
@@ -162,6 +209,20 @@ impl Student<'_> {
     /// The encoder's output called `name`.
     pub(crate) fn feature(&self, name: &str) -> TractResult<OutletId> {
         named(self.features, name, "output")
+    }
+
+    /// The encoder's tokens and their shape, `[batch, tokens, channels]`.
+    pub(crate) fn tokens(&self, graph: &Graph) -> TractResult<(OutletId, [usize; 3])> {
+        let tokens = self.feature(TOKENS)?;
+        let shape = graph.shape(tokens)?;
+        let fits = |shape: [usize; 3]| shape.first() == self.views.first() && !shape.contains(&0);
+        let known = <[usize; 3]>::try_from(shape.as_slice()).ok().filter(|shape| fits(*shape));
+        let refused = || Setting {
+            setting: format!("the encoder's output `{TOKENS}`"),
+            found: format!("of shape {shape:?}"),
+            wanted: "`[batch, tokens, channels]`".into(),
+        };
+        Ok((tokens, known.ok_or_else(refused).map_err(TractError::new)?))
     }
 
     /// The encoder's input called `name`.
@@ -240,6 +301,11 @@ impl Objective {
             Self::MocoV3 { .. } => "moco-v3",
             Self::Data2Vec { .. } => "data2vec",
             Self::MaskedReconstruction { .. } => "masked-reconstruction",
+            Self::MaskedModelling { .. } => "masked-modelling",
+            Self::MaskedAutoencoder { .. } => "masked-autoencoder",
+            Self::PairPrediction { .. } => "pair-prediction",
+            Self::PredictiveCoding { .. } => "predictive-coding",
+            Self::TokenPrediction { .. } => "token-prediction",
             Self::CrossEntropy { .. } => "cross-entropy",
         }
     }
@@ -251,6 +317,7 @@ impl Objective {
             Self::MocoV3 { .. } => Some("the keys of a batch are each other's negatives"),
             Self::VicReg { .. } => Some("variances and covariances are taken over the whole batch"),
             Self::BarlowTwins { .. } => Some("correlations are taken over the whole batch"),
+            Self::PredictiveCoding { .. } => Some("tokens of other samples of the batch are negatives"),
             _ => None,
         }
     }
@@ -305,6 +372,16 @@ impl Objective {
                 Setting::fraction("ema", *ema)
             }
             Self::MaskedReconstruction { decoder } => width("decoder", decoder.unwrap_or(1)),
+            Self::MaskedModelling { decoder, .. } => width("decoder", decoder.unwrap_or(1)),
+            Self::MaskedAutoencoder { decoder, .. } => decoder.check("decoder"),
+            Self::PairPrediction { hidden } => width("hidden", *hidden),
+            Self::PredictiveCoding { context, steps } => {
+                context.check("context")?;
+                Setting::range("steps", *steps, 1, MAX_STEPS)
+            }
+            Self::TokenPrediction { vocabulary, .. } => {
+                Setting::range("vocabulary", *vocabulary, 2, MAX_WIDTH)
+            }
             Self::CrossEntropy { classes } => Setting::range("classes", *classes, 2, MAX_WIDTH),
         }
     }
@@ -339,6 +416,19 @@ impl Objective {
             }
             Self::MaskedReconstruction { decoder } => {
                 masked_reconstruction::wire(graph, student, *decoder, rng)
+            }
+            Self::MaskedModelling { decoder, distance } => {
+                masked_reconstruction::wire_cells(graph, student, *decoder, *distance, rng)
+            }
+            Self::MaskedAutoencoder { decoder, normalise } => {
+                masked_autoencoder::wire(graph, student, decoder, *normalise, rng)
+            }
+            Self::PairPrediction { hidden } => pair_prediction::wire(graph, embedding, *hidden, rng),
+            Self::PredictiveCoding { context, steps } => {
+                predictive_coding::wire(graph, student, context, *steps, rng)
+            }
+            Self::TokenPrediction { vocabulary, next_sentence } => {
+                token_prediction::wire(graph, student, *vocabulary, *next_sentence, rng)
             }
             Self::CrossEntropy { classes } => cross_entropy::wire(graph, embedding, *classes, rng),
         }?;

@@ -126,6 +126,16 @@ fn loss(objective: &Objective, moved: &Values, fixed: &Values) -> f64 {
             let errors = (rebuilt - targets).mapv(|v| v * v) * &mask;
             mean(&|i| errors.row(i).sum() / mask.row(i).sum().max(1.0))
         }
+        Objective::PairPrediction { .. } => {
+            let z = matrix(moved, EMBEDDING);
+            let (first, second) = (z.slice(s![..rows / 2, ..]), z.slice(s![rows / 2.., ..]));
+            let (size, product) = ((&second - &first).mapv(f64::abs), &first * &second);
+            let both = ndarray::concatenate![Axis(1), first, second, size, product];
+            let likelihood = layers(moved, "head.pair", "", &both).mapv(|l| 1.0 / (1.0 + (-l).exp()));
+            let targets = matrix(fixed, "targets");
+            let each = likelihood.iter().zip(&targets).map(|(p, t)| t * p.ln() + (1.0 - t) * (1.0 - p).ln());
+            -each.sum::<f64>() / (rows / 2) as f64
+        }
         Objective::CrossEntropy { .. } => {
             let logits = linear(moved, "classifier", "", &matrix(moved, EMBEDDING));
             let targets = matrix(fixed, "targets");
@@ -134,6 +144,7 @@ fn loss(objective: &Objective, moved: &Values, fixed: &Values) -> f64 {
                 targets.row(i).dot(&logits.row(i).mapv(|v| total - v))
             })
         }
+        other => panic!("{} reads tokens and is held against PyTorch", other.name()),
     }
 }
 
@@ -325,6 +336,7 @@ fn losses_and_their_gradients() {
             Objective::Data2Vec { layers: 2, beta: 0.5, ema: 0.9 },
             Objective::MaskedReconstruction { decoder: None },
             Objective::MaskedReconstruction { decoder: Some(hidden) },
+            Objective::PairPrediction { hidden },
             Objective::CrossEntropy { classes: out },
         ] {
             check(&objective, 2 * pairs, width, seed);

@@ -7,10 +7,16 @@
 
 mod barlow_twins;
 mod byol;
+mod denoising;
+mod masked;
 mod mocov2;
 mod mocov3;
+mod predictive_coding;
+mod rotation;
 mod simclr;
 mod simsiam;
+#[cfg(test)]
+mod tests;
 mod vicreg;
 
 use sedge_augment::{ImageAugment, WindowAugment};
@@ -152,6 +158,14 @@ methods! {
     Vicreg = vicreg::Vicreg,
     /// Redundancy reduction (Zbontar et al. 2021)
     BarlowTwins = barlow_twins::BarlowTwins,
+    /// Prediction of how an image was turned (Gidaris et al. 2018)
+    Rotation = rotation::Rotation,
+    /// Reconstruction of masked patches or spans from the tokens in their places (Xie et al. 2022)
+    Masked = masked::Masked,
+    /// Reconstruction of a sample from a corrupted one (Vincent et al. 2008)
+    Denoising = denoising::Denoising,
+    /// Prediction of what is to come in a window, among others (van den Oord et al. 2018)
+    Cpc = predictive_coding::PredictiveCoding,
 }
 
 impl Method {
