@@ -114,6 +114,12 @@ pub enum Objective {
 pub(crate) struct Student<'a> {
     /// `[batch, dim]`.
     pub(crate) embedding: OutletId,
+    /// What else the encoder gives: `tokens` `[batch, tokens, channels]`, `layers.<i>`.
+    pub(crate) features: &'a [(String, OutletId)],
+    /// What else the encoder is given.
+    pub(crate) inputs: &'a [(String, OutletId)],
+    /// Where the views enter.
+    pub(crate) input: OutletId,
     /// Shape of the views.
     pub(crate) views: &'a [usize],
     /// The encoder's trained weights.
@@ -122,6 +128,31 @@ pub(crate) struct Student<'a> {
     pub(crate) initial: &'a Tensors,
     /// How many micro-batches make a batch.
     pub(crate) accumulate: usize,
+}
+
+impl Student<'_> {
+    /// The encoder's output called `name`.
+    pub(crate) fn feature(&self, name: &str) -> TractResult<OutletId> {
+        named(self.features, name, "output")
+    }
+
+    /// The encoder's input called `name`.
+    pub(crate) fn given(&self, name: &str) -> TractResult<OutletId> {
+        named(self.inputs, name, "input")
+    }
+}
+
+fn named(all: &[(String, OutletId)], name: &str, what: &str) -> TractResult<OutletId> {
+    let found = all.iter().find(|(known, _)| known == name).map(|(_, outlet)| *outlet);
+    found.ok_or_else(|| {
+        let known: Vec<&str> = all.iter().map(|(name, _)| name.as_str()).collect();
+        let found = if known.is_empty() { "not there".into() } else { format!("only {}", known.join(", ")) };
+        TractError::new(Setting {
+            setting: format!("the encoder's {what} `{name}`"),
+            found,
+            wanted: "there: this objective reads it; take an encoder that has it, in its training form".into(),
+        })
+    })
 }
 
 /// What an objective wired.
