@@ -87,12 +87,13 @@ fn no_more_than_two_chunks_and_what_is_decoded_are_held() {
     let folder = shards(10, 64);
     let stream = Stream::open(folder.path(), small()).unwrap();
     let data_bytes = 640 * 192;
-    let mut chunks = stream.epoch(0, 0, 0).unwrap();
+    // The last chunk is in use until the next has come.
+    let mut last: Option<Chunk> = None;
     let mut seen = 0;
-    while let Some(chunk) = chunks.next() {
-        seen += chunk.unwrap().data().len();
-        std::thread::sleep(std::time::Duration::from_millis(2));
+    for chunk in stream.epoch(0, 0, 0).unwrap() {
+        seen += last.insert(chunk.unwrap()).data().len();
     }
+    drop(last);
     assert_eq!(seen, 640);
     let encoded = 32 * png(700).len() as u64;
     assert!(stream.peak_bytes() <= 2 * 33 * 192 + 2 * encoded, "{}", stream.peak_bytes());
@@ -158,7 +159,6 @@ fn cut_and_flipped_shards_give_errors_or_skips_but_no_panic() {
         std::fs::write(&path, &bytes[..length]).unwrap();
         let _ = super::super::load(&path, &options);
     }
-    std::fs::write(&path, &bytes[..bytes.len() / 2 + 520]).unwrap();
     for at in (0..bytes.len()).step_by(13) {
         let mut broken = bytes.clone();
         broken[at] ^= 0x41;
