@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use sedge_recordings::{ImageFolder, Limits, SeriesOptions, SeriesSet, read_series};
 
 use super::images::{ImageSink, Picture, Tag, in_parallel};
+use super::parquet_images::parquet_files;
 use super::windows::{Run, WindowSink, spread};
 use super::{DataError, Dataset, LoadOptions, drives, parquet_images, stream, streams};
 
@@ -76,20 +77,6 @@ fn load_folder(name: &str, path: &Path, options: &LoadOptions) -> Result<Dataset
         return Err(DataError::NoSplit { path: path.to_owned(), split: options.split.clone(), found });
     }
     parquet_images::load(name, &chosen, options)
-}
-
-/// The Parquet files directly in a folder, by name.
-fn parquet_files(folder: &Path) -> Result<Vec<PathBuf>, DataError> {
-    let failed = |source| DataError::Io { path: folder.to_owned(), source };
-    let mut files = Vec::new();
-    for entry in fs::read_dir(folder).map_err(failed)? {
-        let path = entry.map_err(failed)?.path();
-        if path.extension().is_some_and(|e| e.eq_ignore_ascii_case("parquet")) && path.is_file() {
-            files.push(path);
-        }
-    }
-    files.sort();
-    Ok(files)
 }
 
 fn file_name(path: &Path) -> String {

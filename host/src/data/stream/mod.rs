@@ -10,6 +10,7 @@ mod budget;
 mod chunks;
 mod digest;
 mod folder;
+mod parquet;
 mod tar_shards;
 
 use std::path::{Path, PathBuf};
@@ -21,10 +22,12 @@ use sedge_models::InputSpec;
 use budget::Budget;
 pub use chunks::{Chunk, Chunks};
 use folder::Folder;
+use parquet::Parquet;
 use tar_shards::TarShards;
 pub use tar_shards::has_shards;
 
 use super::draw::stream as generator;
+use super::parquet_images::parquet_files;
 use super::{DataError, Dataset, LoadOptions};
 
 /// Default size of a chunk in bytes.
@@ -97,8 +100,8 @@ pub struct Stream {
 }
 
 impl Stream {
-    /// Looks through `path`: a `.tar` file or a folder of them (WebDataset), or a folder of images, all in
-    /// one or one sub-folder a class. Reads no more than headers, small members, the blocks of
+    /// Looks through `path`: a `.tar` file or a folder of them (WebDataset), `.parquet` files of
+    /// images, or a folder of images, all in one or one sub-folder a class. Reads no more than headers, small members, the blocks of
     /// [`Stream::digest`] and the samples of [`Stream::survey`].
     ///
     /// # Errors
@@ -108,8 +111,12 @@ impl Stream {
         check(&options)?;
         let split = path.join(&options.load.split);
         let path = if split.is_dir() { split } else { path.to_owned() };
-        let source: Arc<dyn Source> = if path.is_file() || has_shards(&path)? {
+        let is =
+            |kind: &str| path.extension().is_some_and(|e| e.eq_ignore_ascii_case(kind)) && path.is_file();
+        let source: Arc<dyn Source> = if is("tar") || has_shards(&path)? {
             Arc::new(TarShards::open(&path)?)
+        } else if is("parquet") || (path.is_dir() && !parquet_files(&path)?.is_empty()) {
+            Arc::new(Parquet::open(&path, &options.load.split)?)
         } else {
             Arc::new(Folder::open(&path)?)
         };

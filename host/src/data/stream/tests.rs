@@ -185,3 +185,19 @@ fn options_that_cannot_be_are_refused() {
     let tiny = StreamOptions { chunk_bytes: 200, align: 1, ..small() };
     assert!(Stream::open(folder.path(), StreamOptions { align: 2, ..tiny }).is_err());
 }
+
+#[test]
+fn cifar10_is_streamed_as_it_is_loaded() {
+    let Some(folder) = super::super::testing::shared_data("cifar10") else { return };
+    let load = LoadOptions { split: "test".to_owned(), ..LoadOptions::default() };
+    let options = StreamOptions { load: load.clone(), chunk_bytes: 4 << 20, align: 128, ..small() };
+    let stream = Stream::open(&folder, options).unwrap();
+    let chunks: Vec<Chunk> = stream.epoch(1, 0, 8000).unwrap().map(Result::unwrap).take(1).collect();
+    let whole = super::super::load(&folder, &load).unwrap();
+    assert_eq!((stream.samples(), chunks[0].data().len()), (10_000, 1280));
+    let data = chunks[0].data();
+    // One row group holds all, so the order is the file's; the number of a sample is its row.
+    let rows: Vec<usize> = data.order().iter().map(|row| *row as usize).collect();
+    assert_eq!(whole.subset(&rows).unwrap().digest(), data.digest());
+    assert!(stream.peak_bytes() < 2 * (4 << 20) + (16 << 20));
+}
