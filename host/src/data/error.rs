@@ -67,7 +67,7 @@ pub enum DataError {
     },
     /// More records were bad than is allowed.
     #[error(
-        "{source_name}: more than {limit} bad records; the last: {what}: {why}; raise `max_skipped` to go on"
+        "{source_name}: more than {limit} bad records; the last: {what}: {why}; raise `max_skipped`, or of a stream `max_bad`, to go on"
     )]
     TooManySkipped {
         /// The data, as asked for.
