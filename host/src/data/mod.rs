@@ -12,19 +12,23 @@ mod join;
 mod load;
 mod loader;
 mod options;
+mod pairs;
 mod parquet_guard;
 mod parquet_images;
+mod samples;
 mod skipped;
 pub mod split;
+pub mod stream;
 mod streams;
 #[cfg(test)]
 mod testing;
 mod windows;
 
-pub use dataset::{ChannelStats, Dataset, Labels, Samples};
+pub use dataset::{ChannelStats, Dataset, Labels};
 pub use draw::{Augment, Draw, Inputs, Sampler, TwoViews};
 pub use error::DataError;
 pub use load::load;
 pub use loader::{Batch, Epoch, Loader, MAX_WORKERS};
 pub use options::LoadOptions;
+pub use samples::Samples;
 pub use skipped::{MAX_NAMED, SkipList, Skipped};

@@ -41,7 +41,7 @@ impl Trained {
 
 /// The head of two layers that SimCLR and the board contrast views in.
 pub(crate) fn head(architecture: &Architecture) -> ProjectionHead {
-    ProjectionHead { hidden: architecture.embedding_dim(), out: PROJECTION }
+    ProjectionHead::new(architecture.embedding_dim(), PROJECTION)
 }
 
 fn optimizer(name: OptimizerName) -> Optimizer {

@@ -5,7 +5,19 @@
 //!
 //! Adding a method is a file with its settings and [`Pretext`], and a line in [`methods!`].
 
+mod barlow_twins;
+mod byol;
+mod denoising;
+mod masked;
+mod mocov2;
+mod mocov3;
+mod predictive_coding;
+mod rotation;
 mod simclr;
+mod simsiam;
+#[cfg(test)]
+mod tests;
+mod vicreg;
 
 use sedge_augment::{ImageAugment, WindowAugment};
 use sedge_models::architecture::Architecture;
@@ -134,6 +146,26 @@ macro_rules! methods {
 methods! {
     /// Contrast of two views of each sample (Chen et al. 2020)
     Simclr = simclr::Simclr,
+    /// Momentum contrast with a queue of keys (Chen et al. 2020b)
+    Mocov2 = mocov2::Mocov2,
+    /// Momentum contrast within the batch (Chen et al. 2021)
+    Mocov3 = mocov3::Mocov3,
+    /// Prediction of a slow teacher's projection (Grill et al. 2020)
+    Byol = byol::Byol,
+    /// Prediction of the other view's projection (Chen & He 2021)
+    Simsiam = simsiam::Simsiam,
+    /// Variance, invariance and covariance (Bardes et al. 2022)
+    Vicreg = vicreg::Vicreg,
+    /// Redundancy reduction (Zbontar et al. 2021)
+    BarlowTwins = barlow_twins::BarlowTwins,
+    /// Prediction of how an image was turned (Gidaris et al. 2018)
+    Rotation = rotation::Rotation,
+    /// Reconstruction of masked patches or spans from the tokens in their places (Xie et al. 2022)
+    Masked = masked::Masked,
+    /// Reconstruction of a sample from a corrupted one (Vincent et al. 2008)
+    Denoising = denoising::Denoising,
+    /// Prediction of what is to come in a window, among others (van den Oord et al. 2018)
+    Cpc = predictive_coding::PredictiveCoding,
 }
 
 impl Method {
@@ -181,6 +213,11 @@ impl Method {
             Strength::Light => WindowAugment::none(),
         }
     }
+}
+
+/// The momentum of a teacher that rises from `start` to one along a cosine (Grill et al. 2020, section 3.3).
+fn momentum(start: f64, progress: f64) -> f64 {
+    1.0 - (1.0 - start) * (1.0 + (std::f64::consts::PI * progress).cos()) / 2.0
 }
 
 /// A method's settings from the `[pretext]` table.
