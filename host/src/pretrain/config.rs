@@ -324,6 +324,13 @@ impl PretrainConfig {
         Ok(())
     }
 
+    /// The encoder by the name of its preset, or by its kind where it is none.
+    pub fn architecture_name(&self) -> String {
+        let presets = Architecture::presets();
+        let preset = presets.into_iter().find(|(_, preset)| *preset == self.architecture);
+        preset.map_or_else(|| self.architecture.kind().to_owned(), |(name, _)| name.to_owned())
+    }
+
     /// The configuration as TOML; [`PretrainConfig::read`] gives the same back.
     ///
     /// # Errors

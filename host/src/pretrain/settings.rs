@@ -255,10 +255,12 @@ impl Settings {
     pub fn resolve(self, modality: Modality) -> Result<PretrainConfig, ConfigError> {
         let images = modality == Modality::Image;
         let batch = self.batch();
+        let method = self.method.unwrap_or(Method::Simclr);
+        method.check(modality)?;
         let architecture = match self.architecture {
             Some(ArchitectureSetting::Table(table)) => table,
             Some(ArchitectureSetting::Preset(name)) => Architecture::preset(&name)?,
-            None => Architecture::preset(if images { "image-small" } else { "imu-small" })?,
+            None => Architecture::preset(method.preset(modality))?,
         };
         let unused = if images { self.window_augment.is_some() } else { self.image_augment.is_some() };
         if unused {
@@ -266,8 +268,6 @@ impl Settings {
             let wanted = format!("left out, since the data is of modality {modality}");
             return Err(ConfigError::Value { field, found: "given".into(), wanted });
         }
-        let method = self.method.unwrap_or(Method::Simclr);
-        method.check(modality)?;
         let pretext = method.complete(&self.pretext.unwrap_or_default().0)?;
         let optimizer = self.optimizer.unwrap_or(OptimizerName::Adamw);
         let adamw = optimizer == OptimizerName::Adamw;

@@ -127,6 +127,14 @@ impl Architecture {
         presets.remove(name).ok_or(ArchitectureError::Unknown { name: name.into(), known })
     }
 
+    /// What it is called where it is no preset: its `kind` in TOML.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::InvertedResidual(_) => "inverted-residual",
+            Self::Conv1d(_) => "conv1d",
+        }
+    }
+
     /// Values in one embedding.
     pub fn embedding_dim(&self) -> usize {
         match self {
