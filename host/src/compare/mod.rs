@@ -79,7 +79,8 @@ pub struct Row {
     pub seconds: f64,
     /// The resolved configuration.
     pub config: PretrainConfig,
-    /// What was found, of the encoder, of the same encoder with random weights, and of the raw input.
+    /// What was found of the encoder; in the first row of an architecture also of the same encoder with random
+    /// weights, and of the raw input.
     pub evaluation: Evaluation,
 }
 
@@ -131,7 +132,8 @@ pub fn compare(
         match pretraining.run(&run, &mut progress(method), stop).map_err(failed)? {
             Outcome::Interrupted(_) => return Ok(None),
             Outcome::Finished(summary) => {
-                let evaluation = measure(run.path(), sides, plan).map_err(|source| {
+                let known = compared.rows.iter().any(|row| row.config.architecture == config.architecture);
+                let evaluation = measure(run.path(), sides, plan, !known).map_err(|source| {
                     CompareError::Measure { method: method.name(), source: Box::new(source) }
                 })?;
                 let (parameters, seconds) = (summary.parameters, summary.seconds);
@@ -160,10 +162,10 @@ fn directory(path: &Path, config: &PretrainConfig) -> Result<RunDirectory, Pretr
     }
 }
 
-fn measure(run: &Path, sides: &Sides, plan: &Plan) -> Result<Evaluation, MeasureError> {
+fn measure(run: &Path, sides: &Sides, plan: &Plan, references: bool) -> Result<Evaluation, MeasureError> {
     let subject = Subject::of_run(run)?;
-    let options =
-        AssessOptions { protocol: plan.protocol.clone(), supervised_steps: 0, ..AssessOptions::default() };
+    let protocol = plan.protocol.clone();
+    let options = AssessOptions { protocol, references, supervised_steps: 0, ..AssessOptions::default() };
     Ok(assess(&subject, sides, &options, &mut |_| {})?.evaluation)
 }
 
@@ -215,3 +217,6 @@ impl Compared {
         Ok(write_atomic(&out.join("compare.md"), self.table().to_markdown().as_bytes())?)
     }
 }
+
+#[cfg(test)]
+mod tests;
