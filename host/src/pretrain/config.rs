@@ -12,15 +12,8 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use super::method::Method;
 use crate::data::{Augment, DataError, LoadOptions, MAX_WORKERS};
-
-/// How an encoder is pretrained.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
-#[serde(rename_all = "lowercase")]
-pub enum Method {
-    /// Contrast of two views of each sample (Chen et al. 2020)
-    Simclr,
-}
 
 /// Which optimiser moves the weights.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
@@ -107,7 +100,7 @@ pub struct PretrainConfig {
     pub method: Method,
     /// Passes over the data.
     pub epochs: u32,
-    /// Positive pairs in a batch.
+    /// Samples in a batch.
     pub batch: usize,
     /// Optimiser.
     pub optimizer: OptimizerName,
@@ -139,6 +132,9 @@ pub struct PretrainConfig {
     pub architecture: Architecture,
     /// How views are made.
     pub augment: AugmentConfig,
+    /// Settings of the method; empty in runs older than it.
+    #[serde(default, skip_serializing_if = "toml::Table::is_empty")]
+    pub pretext: toml::Table,
 }
 
 /// Why a configuration cannot be used.
@@ -188,6 +184,14 @@ pub enum ConfigError {
         nearest: Option<String>,
         /// The keys known in that table, comma separated.
         known: String,
+    },
+    /// A setting of the method that it has not, or of another type.
+    #[error("`[pretext]` for method {method}: {reason}")]
+    Pretext {
+        /// The method.
+        method: String,
+        /// What was said.
+        reason: String,
     },
     /// Neither file nor flags say where the data is.
     #[error("no data is given; add `--data PATH`, or `path` under `[data]` in the configuration")]
@@ -261,7 +265,7 @@ impl PretrainConfig {
             return value("epochs", 0, "one or more");
         }
         if !(2..=2048).contains(&self.batch) {
-            return value("batch", self.batch, "2 to 2048 pairs");
+            return value("batch", self.batch, "2 to 2048 samples");
         }
         for (field, found) in [("lr", self.lr), ("temperature", self.temperature)] {
             if !(found.is_finite() && found > 0.0) {
@@ -280,6 +284,7 @@ impl PretrainConfig {
         if self.checkpoint_every == 0 {
             return value("checkpoint_every", 0, "one or more");
         }
+        self.method.complete(&self.pretext)?;
         match &self.augment {
             AugmentConfig::Image(augment) => augment.check()?,
             AugmentConfig::Window(augment) => augment.check()?,

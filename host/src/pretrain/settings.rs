@@ -11,9 +11,8 @@ use sedge_models::architecture::Architecture;
 use serde::de::{MapAccess, Visitor, value::MapAccessDeserializer};
 use serde::{Deserialize, Deserializer};
 
-use super::config::{
-    AugmentConfig, ConfigError, DataConfig, Method, OptimizerName, PretrainConfig, Schedule,
-};
+use super::config::{AugmentConfig, ConfigError, DataConfig, OptimizerName, PretrainConfig, Schedule};
+use super::method::Method;
 use crate::data::{LoadOptions, MAX_WORKERS};
 
 /// Largest configuration file read.
@@ -35,8 +34,8 @@ pub struct Settings {
     /// Passes over the data [default: 100]
     #[arg(long, value_name = "N", help_heading = "Training")]
     pub epochs: Option<u32>,
-    /// Positive pairs in a batch; the graph sees twice as many rows [default: 128]
-    #[arg(long, value_name = "PAIRS", help_heading = "Training")]
+    /// Samples in a batch; most methods show the encoder two views of each [default: 128]
+    #[arg(long, value_name = "SAMPLES", help_heading = "Training")]
     pub batch: Option<usize>,
     /// Optimiser [default: adamw]
     #[arg(long, value_enum, help_heading = "Training")]
@@ -72,6 +71,9 @@ pub struct Settings {
     /// Epochs between checkpoints [default: 1]
     #[arg(long, value_name = "EPOCHS", help_heading = "Running")]
     pub checkpoint_every: Option<u32>,
+    /// Settings of the method, such as mask_ratio=0.6,depth=2; in the file a table
+    #[arg(long, value_name = "KEY=VALUE,...", help_heading = "Training")]
+    pub pretext: Option<PretextSettings>,
     /// How views of images are made; only in the file.
     #[arg(skip)]
     pub image_augment: Option<ImageAugment>,
@@ -164,6 +166,38 @@ impl<'de> Deserialize<'de> for ArchitectureSetting {
     }
 }
 
+/// Settings of a method, by name: each method has its own.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(transparent)]
+pub struct PretextSettings(pub toml::Table);
+
+impl PretextSettings {
+    /// The keys of both, those of `above` where both have them.
+    fn over(above: Option<Self>, below: Option<Self>) -> Option<Self> {
+        let Some(Self(mut table)) = below else { return above };
+        table.extend(above.unwrap_or_default().0);
+        Some(Self(table))
+    }
+}
+
+impl std::str::FromStr for PretextSettings {
+    type Err = String;
+
+    /// `key=value,...`; a value that is no TOML is a word.
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let mut table = toml::Table::new();
+        for pair in text.split(',').filter(|pair| !pair.trim().is_empty()) {
+            let (key, value) =
+                pair.split_once('=').ok_or_else(|| format!("`{pair}` is not of the form key=value"))?;
+            let (key, value) = (key.trim(), value.trim());
+            let read = format!("value = {value}").parse::<toml::Table>();
+            let read = read.ok().and_then(|mut table| table.remove("value"));
+            table.insert(key.into(), read.unwrap_or_else(|| toml::Value::String(value.into())));
+        }
+        Ok(Self(table))
+    }
+}
+
 impl Settings {
     /// Reads a TOML file.
     ///
@@ -195,6 +229,7 @@ impl Settings {
             workers: self.workers.or(below.workers),
             eval_every: self.eval_every.or(below.eval_every),
             checkpoint_every: self.checkpoint_every.or(below.checkpoint_every),
+            pretext: PretextSettings::over(self.pretext, below.pretext),
             image_augment: self.image_augment.or(below.image_augment),
             window_augment: self.window_augment.or(below.window_augment),
         }
@@ -218,12 +253,15 @@ impl Settings {
             let wanted = format!("left out, since the data is of modality {modality}");
             return Err(ConfigError::Value { field, found: "given".into(), wanted });
         }
+        let method = self.method.unwrap_or(Method::Simclr);
+        method.check(modality)?;
+        let pretext = method.complete(&self.pretext.unwrap_or_default().0)?;
         let optimizer = self.optimizer.unwrap_or(OptimizerName::Adamw);
         let adamw = optimizer == OptimizerName::Adamw;
         let epochs = self.epochs.unwrap_or(100);
         let config = PretrainConfig {
             data: self.data.resolve()?,
-            method: self.method.unwrap_or(Method::Simclr),
+            method,
             architecture,
             epochs,
             batch: self.batch.unwrap_or(128),
@@ -239,10 +277,11 @@ impl Settings {
             eval_every: self.eval_every.unwrap_or(5),
             checkpoint_every: self.checkpoint_every.unwrap_or(1),
             augment: if images {
-                AugmentConfig::Image(self.image_augment.unwrap_or_default())
+                AugmentConfig::Image(self.image_augment.unwrap_or_else(|| method.image_augment()))
             } else {
-                AugmentConfig::Window(self.window_augment.unwrap_or_default())
+                AugmentConfig::Window(self.window_augment.unwrap_or_else(|| method.window_augment()))
             },
+            pretext,
         };
         config.check()?;
         Ok(config)

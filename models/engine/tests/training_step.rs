@@ -81,7 +81,7 @@ fn check(name: &str, architecture: &Architecture, objective: Objective, optimize
 }
 
 fn contrast() -> Objective {
-    Objective::NtXent { head: ProjectionHead { hidden: 8, out: 4 }, temperature: 0.2 }
+    Objective::NtXent { head: ProjectionHead::new(8, 4), temperature: 0.2 }
 }
 
 #[test]

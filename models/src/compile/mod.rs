@@ -57,10 +57,11 @@ pub const APPLIED: &str = "applied";
 pub fn compile(mut recipe: Recipe) -> Result<TrainingStep, CompileError> {
     recipe.check()?;
     limits::check(&recipe.encoder, None)?;
+    let others = forward::other_inputs(&recipe.encoder);
     let names: BTreeSet<String> = std::mem::take(&mut recipe.trained).into_iter().collect();
     let lifted =
         onnx::lift(&mut recipe.encoder, &names).map_err(|names| CompileError::NoSuchWeight { names })?;
-    let forward = contained("reading", || Forward::read(&recipe.encoder))?;
+    let forward = contained("reading", || Forward::read(&recipe.encoder, &others))?;
     contained("differentiating", move || {
         let source = |n: &String| Ok((n.clone(), source(&forward.model, n)?));
         let weights: Vec<_> = names.iter().map(source).collect::<TractResult<_>>()?;
@@ -68,7 +69,14 @@ pub fn compile(mut recipe: Recipe) -> Result<TrainingStep, CompileError> {
         graph.model.rename_node(forward.input.node, VIEWS)?;
         let views = graph.shape(forward.input)?.to_vec();
         let compiler = Compiler { graph, carried: vec![], metrics: vec![], scalars: vec![], applies: None };
-        let encoder = Encoder { embedding: forward.embedding, weights, initial: lifted, views };
+        let encoder = Encoder {
+            embedding: forward.embedding,
+            features: forward.features,
+            inputs: forward.others,
+            weights,
+            initial: lifted,
+            views,
+        };
         compiler.compile(&recipe, encoder, &forward.statistics)
     })
 }
@@ -92,6 +100,10 @@ fn contained<T>(stage: &'static str, work: impl FnOnce() -> TractResult<T>) -> R
 /// The encoder within the graph.
 struct Encoder {
     embedding: OutletId,
+    /// Outputs beside the embedding and the batch statistics.
+    features: Vec<(String, OutletId)>,
+    /// Inputs beside the views.
+    inputs: Vec<(String, OutletId)>,
     weights: Vec<(String, OutletId)>,
     initial: Tensors,
     /// Shape of the views.
@@ -118,6 +130,9 @@ impl Compiler {
         let mut rng = ChaCha8Rng::seed_from_u64(recipe.seed);
         let student = Student {
             embedding: encoder.embedding,
+            features: &encoder.features,
+            inputs: &encoder.inputs,
+            input: source(&self.graph.model, VIEWS)?,
             views: &encoder.views,
             weights: &encoder.weights,
             initial: &encoder.initial,
@@ -138,12 +153,16 @@ impl Compiler {
         }
         self.carried.extend(wired.carried);
 
-        let views = InputTensor { name: VIEWS.into(), shape: encoder.views.clone() };
+        let mut inputs = vec![InputTensor { name: VIEWS.into(), shape: encoder.views.clone() }];
+        for (name, outlet) in &encoder.inputs {
+            inputs.push(InputTensor { name: name.clone(), shape: self.graph.shape(*outlet)?.to_vec() });
+        }
+        inputs.extend(wired.inputs);
         self.finish(StepSpec {
             objective: recipe.objective.name().into(),
             optimizer: recipe.optimizer.name().into(),
             batch: encoder.views.first().copied().unwrap_or(0),
-            inputs: [vec![views], wired.inputs].concat(),
+            inputs,
             scalars: vec![],
             state: vec![],
             metrics: vec![],
