@@ -99,6 +99,17 @@ pub struct Stream {
     budget: Arc<Budget>,
 }
 
+impl std::fmt::Debug for Stream {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { name, samples, chunk_samples, .. } = self;
+        f.debug_struct("Stream")
+            .field("name", name)
+            .field("samples", samples)
+            .field("chunk_samples", chunk_samples)
+            .finish_non_exhaustive()
+    }
+}
+
 impl Stream {
     /// Looks through `path`: a `.tar` file or a folder of them (WebDataset), `.parquet` files of
     /// images, or a folder of images, all in one or one sub-folder a class. Reads no more than headers, small members, the blocks of

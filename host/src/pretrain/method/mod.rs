@@ -78,6 +78,14 @@ trait Known: Pretext + Sized + 'static {
     /// How much views are changed unless the run says so itself.
     const VIEWS: Strength = Strength::Strong;
 
+    /// The encoder, by the name of a preset, that is trained unless the run says so itself.
+    fn preset(modality: Modality) -> &'static str {
+        match modality {
+            Modality::Image => "image-small",
+            Modality::Imu => "imu-small",
+        }
+    }
+
     /// Makes it ready for `setup`.
     ///
     /// # Errors
@@ -108,6 +116,11 @@ macro_rules! methods {
         impl Method {
             fn fits(self) -> &'static [Modality] {
                 match self { $(Self::$name => <$kind>::FITS,)* }
+            }
+
+            /// The encoder, by the name of a preset, that it trains unless told otherwise.
+            pub fn preset(self, modality: Modality) -> &'static str {
+                match self { $(Self::$name => <$kind>::preset(modality),)* }
             }
 
             fn strength(self) -> Strength {
@@ -174,6 +187,12 @@ impl Method {
         clap::ValueEnum::to_possible_value(&self).map_or_else(String::new, |value| value.get_name().into())
     }
 
+    /// Every method that can be used on samples of `modality`.
+    pub fn fitting(modality: Modality) -> impl Iterator<Item = Self> {
+        let all = <Self as clap::ValueEnum>::value_variants().iter().copied();
+        all.filter(move |method| method.fits().contains(&modality))
+    }
+
     /// Whether it can be used on samples of `modality`.
     ///
     /// # Errors
@@ -182,9 +201,7 @@ impl Method {
         if self.fits().contains(&modality) {
             return Ok(());
         }
-        let methods = <Self as clap::ValueEnum>::value_variants().iter();
-        let fitting: Vec<String> =
-            methods.filter(|m| m.fits().contains(&modality)).map(|m| m.name()).collect();
+        let fitting: Vec<String> = Self::fitting(modality).map(Self::name).collect();
         Err(ConfigError::Value {
             field: "method",
             found: self.name(),
