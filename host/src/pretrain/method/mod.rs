@@ -8,6 +8,7 @@
 mod barlow_twins;
 mod byol;
 mod denoising;
+mod mae;
 mod masked;
 mod mocov2;
 mod mocov3;
@@ -173,6 +174,8 @@ methods! {
     BarlowTwins = barlow_twins::BarlowTwins,
     /// Prediction of how an image was turned (Gidaris et al. 2018)
     Rotation = rotation::Rotation,
+    /// Reconstruction of the patches that a transformer did not see (He et al. 2022)
+    Mae = mae::MaskedAutoencoder,
     /// Reconstruction of masked patches or spans from the tokens in their places (Xie et al. 2022)
     Masked = masked::Masked,
     /// Reconstruction of a sample from a corrupted one (Vincent et al. 2008)

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use sedge_engine::{Engine, TractStep};
-use sedge_models::architecture::{Architecture, Block, Conv1d, InvertedResidual};
+use sedge_models::architecture::{Architecture, Block, Conv1d, InvertedResidual, Transformer};
 
 use super::*;
 use crate::data::{Augment, Batch, Dataset, Loader, Samples};
@@ -29,6 +29,12 @@ fn windows() -> (Arc<Dataset>, Architecture) {
     let samples = Samples::Windows { channels: 6, length: 32, rate_hz: 50.0, values };
     let net = Conv1d { channels: vec![8, 16], strides: vec![2, 2], kernel: 5 };
     (data(samples), Architecture::Conv1d(net))
+}
+
+/// A small transformer over the patches of images or windows.
+fn attentive((data, _): &(Arc<Dataset>, Architecture)) -> (Arc<Dataset>, Architecture) {
+    let net = Transformer { patch: 4, dim: 16, depth: 1, heads: 2, mlp_ratio: 2, causal: false };
+    (Arc::clone(data), Architecture::Transformer(net))
 }
 
 fn data(samples: Samples) -> Arc<Dataset> {
@@ -69,7 +75,10 @@ fn trained(method: Method, of: &(Arc<Dataset>, Architecture)) -> (Batch, Vec<f32
 #[test]
 fn losses_fall() {
     let (images, windows) = (images(), windows());
+    let (patches, spans) = (attentive(&images), attentive(&windows));
     let runs = [
+        (Method::Mae, &patches),
+        (Method::Mae, &spans),
         (Method::Rotation, &images),
         (Method::Masked, &images),
         (Method::Masked, &windows),
@@ -100,6 +109,23 @@ fn a_mask_hides_whole_patches_as_many_as_asked_for() {
         let first = mask.outer_iter().next().unwrap();
         assert!(mask.outer_iter().any(|other| other != first), "samples share one mask");
     }
+}
+
+#[test]
+fn an_autoencoder_keeps_a_quarter_of_the_patches_each_once() {
+    let (batch, _) = trained(Method::Mae, &attentive(&images()));
+    let given: BTreeMap<_, _> = batch.given().into_iter().collect();
+    let keep = &given["keep"];
+    assert_eq!(keep.shape(), [8, 4, 16]);
+    for sample in keep.outer_iter() {
+        assert!(sample.outer_iter().all(|row| row.sum() == 1.0));
+        assert!(sample.sum_axis(ndarray::Axis(0)).iter().all(|times| [0.0, 1.0].contains(times)));
+    }
+    let convolutional = config(Method::Mae, &images());
+    let input = images().0.input_spec(None);
+    let setup = Setup { architecture: &convolutional.architecture, input: &input, config: &convolutional };
+    let said = Method::Mae.pretext(setup).unwrap_err().to_string();
+    assert!(said.contains("vit-tiny"), "{said}");
 }
 
 #[test]
