@@ -7,11 +7,14 @@
 
 mod barlow_twins;
 mod byol;
+mod data2vec;
 mod denoising;
+mod frame_rotation;
 mod mae;
 mod masked;
 mod mocov2;
 mod mocov3;
+mod next_segment;
 mod predictive_coding;
 mod rotation;
 mod simclr;
@@ -182,6 +185,14 @@ methods! {
     Denoising = denoising::Denoising,
     /// Prediction of what is to come in a window, among others (van den Oord et al. 2018)
     Cpc = predictive_coding::PredictiveCoding,
+    /// Whether two windows follow each other, in this order (Misra et al. 2016)
+    NextSegment = next_segment::NextSegment,
+    /// Prediction of how the sensor's axes were turned (Saeed et al. 2019)
+    FrameRotation = frame_rotation::FrameRotation,
+    /// Prediction of what a slow teacher makes of the whole sample (Baevski et al. 2022)
+    #[value(name = "data2vec")]
+    #[serde(rename = "data2vec")]
+    Data2Vec = data2vec::Data2Vec,
 }
 
 impl Method {
