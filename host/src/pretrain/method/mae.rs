@@ -10,7 +10,7 @@ use sedge_models::compile::VIEWS;
 use sedge_models::objective::{Objective, Transformer};
 use serde::{Deserialize, Serialize};
 
-use super::{IMAGES_AND_WINDOWS, Known, Pretext, Setup, Strength};
+use super::{IMAGES_AND_WINDOWS, Known, Pretext, Setup, Strength, hidden};
 use crate::data::{DataError, Draw, Inputs, Sampler};
 use crate::pretrain::ConfigError;
 
@@ -62,21 +62,17 @@ impl Known for MaskedAutoencoder {
     }
 
     fn new(settings: Settings, setup: Setup<'_>) -> Result<Self, ConfigError> {
-        let value = |field, found: String, wanted: String| ConfigError::Value { field, found, wanted };
         if !matches!(setup.architecture, Architecture::Transformer(net) if !net.causal) {
             let wanted = format!(
                 "a transformer that is not causal, such as {}: others cannot leave patches out",
                 Self::preset(setup.input.modality)
             );
-            return Err(value("architecture", setup.config.architecture_name(), wanted));
+            let found = setup.config.architecture_name();
+            return Err(ConfigError::Value { field: "architecture", found, wanted });
         }
         let (patches, _) = setup.architecture.token_shape(&setup.input.shape)?;
         let Settings { mask_ratio, width, depth, heads, normalise } = settings;
-        if !(mask_ratio > 0.0 && mask_ratio < 1.0) || patches < 2 {
-            let wanted = format!("above 0 and below 1, of at least 2 patches ({patches} here)");
-            return Err(value("pretext.mask_ratio", mask_ratio.to_string(), wanted));
-        }
-        let kept = ((patches as f64 * (1.0 - mask_ratio)) as usize).clamp(1, patches - 1);
+        let kept = patches - hidden(mask_ratio, patches)?;
         Ok(Self { patches, kept, decoder: Transformer { width, depth, heads }, normalise })
     }
 }

@@ -251,6 +251,21 @@ fn momentum(start: f64, progress: f64) -> f64 {
     1.0 - (1.0 - start) * (1.0 + (std::f64::consts::PI * progress).cos()) / 2.0
 }
 
+/// How many of `places` are hidden by `mask_ratio`: at least one, and not all.
+///
+/// # Errors
+/// When the ratio is not between 0 and 1, or there are fewer than two places.
+fn hidden(mask_ratio: f64, places: usize) -> Result<usize, ConfigError> {
+    if mask_ratio > 0.0 && mask_ratio < 1.0 && places > 1 {
+        return Ok(((places as f64 * mask_ratio).ceil() as usize).clamp(1, places - 1));
+    }
+    Err(ConfigError::Value {
+        field: "pretext.mask_ratio",
+        found: mask_ratio.to_string(),
+        wanted: format!("above 0 and below 1, of at least 2 places to mask ({places} here)"),
+    })
+}
+
 /// A method's settings from the `[pretext]` table.
 fn read<S: DeserializeOwned>(method: Method, given: &toml::Table) -> Result<S, ConfigError> {
     S::deserialize(given.clone())
