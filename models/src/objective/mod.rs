@@ -8,6 +8,7 @@ mod boltzmann;
 mod byol;
 mod cells;
 mod cross_entropy;
+mod cross_modal;
 mod data2vec;
 mod head;
 mod masked_autoencoder;
@@ -193,6 +194,15 @@ pub enum Objective {
         /// Whether to tell from the embedding too if the second half of a text follows the first.
         next_sentence: bool,
     },
+    /// Contrast samples of two kinds made of one moment with those of others (CLIP; Radford et al. 2021).
+    /// Reads the second encoder's `second.embedding`.
+    CrossModal {
+        /// The head between embedding and loss, one for each encoder, dropped after training; a single linear
+        /// layer in the paper.
+        head: ProjectionHead,
+        /// Default of the `temperature` input; trained from 0.07 in the paper.
+        temperature: f32,
+    },
     /// Predict labels by a linear layer, for the supervised reference.
     CrossEntropy {
         /// Number of classes; `targets` is `[batch, classes]`, each row summing to one.
@@ -325,6 +335,7 @@ impl Objective {
             Self::PairPrediction { .. } => "pair-prediction",
             Self::PredictiveCoding { .. } => "predictive-coding",
             Self::TokenPrediction { .. } => "token-prediction",
+            Self::CrossModal { .. } => "cross-modal",
             Self::CrossEntropy { .. } => "cross-entropy",
         }
     }
@@ -336,6 +347,7 @@ impl Objective {
             Self::MocoV3 { .. } => Some("the keys of a batch are each other's negatives"),
             Self::VicReg { .. } => Some("variances and covariances are taken over the whole batch"),
             Self::BarlowTwins { .. } => Some("correlations are taken over the whole batch"),
+            Self::CrossModal { .. } => Some("every pair of the batch is a negative of every other"),
             Self::PredictiveCoding { .. } => Some("tokens of other samples of the batch are negatives"),
             _ => None,
         }
@@ -350,7 +362,7 @@ impl Objective {
             width("head.out", head.out)
         };
         match self {
-            Self::NtXent { head: h, temperature } => {
+            Self::NtXent { head: h, temperature } | Self::CrossModal { head: h, temperature } => {
                 head(h)?;
                 Setting::positive("temperature", *temperature)
             }
@@ -454,6 +466,9 @@ impl Objective {
             }
             Self::TokenPrediction { vocabulary, next_sentence } => {
                 token_prediction::wire(graph, student, *vocabulary, *next_sentence, rng)
+            }
+            Self::CrossModal { head, temperature } => {
+                cross_modal::wire(graph, student, head, *temperature, rng)
             }
             Self::CrossEntropy { classes } => cross_entropy::wire(graph, embedding, *classes, rng),
         }?;
