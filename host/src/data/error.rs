@@ -22,8 +22,8 @@ pub enum DataError {
     },
     /// No reader knows this kind of data.
     #[error(
-        "{} is no data that is known here; give a .parquet, .npz, .csv, .mcap or .tar file, a folder of \
-         images or of *.parquet or *.tar files, or `sim`",
+        "{} is no data that is known here; give a .parquet, .npz, .csv, .mcap or .tar file, a .txt, .log, .jsonl \
+         or .tsv file, a folder of images, of texts, or of *.parquet or *.tar files, `sim` or `sim-logs`",
         path.display()
     )]
     UnknownKind {
@@ -159,6 +159,22 @@ pub enum DataError {
         found: usize,
         /// The length wanted.
         wanted: usize,
+    },
+    /// A token that there is none of.
+    #[error("a text holds the token {token}; bytes are 0 to 255, and the last token is 258")]
+    Token {
+        /// Its number.
+        token: u16,
+    },
+    /// A file of texts that cannot be read further.
+    #[error("{}, {place}: {why}", path.display())]
+    Text {
+        /// The file.
+        path: PathBuf,
+        /// Where in it.
+        place: String,
+        /// What is wrong, and how to mend it.
+        why: String,
     },
     /// A sample that is not there.
     #[error("sample {index} was asked for, but the data set has {len}")]

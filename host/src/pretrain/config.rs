@@ -6,7 +6,7 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use sedge_augment::{AugmentError, ImageAugment, WindowAugment};
+use sedge_augment::{AugmentError, ImageAugment, TextAugment, WindowAugment};
 use sedge_models::Modality;
 use sedge_models::architecture::{Architecture, ArchitectureError};
 use serde::de::DeserializeOwned;
@@ -63,6 +63,9 @@ pub struct DataConfig {
     /// What to take of a recording that has both.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub modality: Option<Modality>,
+    /// Tokens that a text is given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub length: Option<usize>,
     /// Rows in a window.
     pub window: usize,
     /// Rows from one window to the next.
@@ -85,6 +88,8 @@ pub enum AugmentConfig {
     Image(ImageAugment),
     /// Of windows.
     Window(WindowAugment),
+    /// Of texts.
+    Text(TextAugment),
 }
 
 impl From<AugmentConfig> for Augment {
@@ -92,6 +97,7 @@ impl From<AugmentConfig> for Augment {
         match config {
             AugmentConfig::Image(augment) => Self::Image(augment),
             AugmentConfig::Window(augment) => Self::Window(augment),
+            AugmentConfig::Text(augment) => Self::Text(augment),
         }
     }
 }
@@ -238,18 +244,20 @@ fn value<T>(field: &'static str, found: impl ToString, wanted: &str) -> Result<T
 impl DataConfig {
     /// The options that [`load`](crate::data::load) takes beside the path.
     pub fn options(&self) -> LoadOptions {
+        let defaults = LoadOptions::default();
         LoadOptions {
             split: self.split.clone(),
             groups: self.groups.clone(),
             limit: self.limit,
             image_size: self.image_size,
             modality: self.modality,
+            length: self.length.unwrap_or(defaults.length),
             window: self.window,
             stride: self.stride,
             rate_hz: self.rate_hz,
             source_rate_hz: self.source_rate_hz,
             accel_in_g: self.accel_in_g,
-            ..LoadOptions::default()
+            ..defaults
         }
     }
 
@@ -320,6 +328,7 @@ impl PretrainConfig {
         match &self.augment {
             AugmentConfig::Image(augment) => augment.check()?,
             AugmentConfig::Window(augment) => augment.check()?,
+            AugmentConfig::Text(augment) => augment.check()?,
         }
         Ok(())
     }

@@ -5,7 +5,7 @@
 use std::path::Path;
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
-use sedge_augment::{ImageAugment, WindowAugment};
+use sedge_augment::{ImageAugment, TextAugment, WindowAugment};
 use sedge_models::Modality;
 use sedge_models::architecture::Architecture;
 use serde::de::{MapAccess, Visitor, value::MapAccessDeserializer};
@@ -28,7 +28,8 @@ pub struct Settings {
     /// Method of pretraining [default: simclr]
     #[arg(long, value_enum, help_heading = "Training")]
     pub method: Option<Method>,
-    /// Encoder: the name of a preset, or in the file a table [default: image-small or imu-small]
+    /// Encoder: the name of a preset, or in the file a table [default: image-small, imu-small, text-small or what
+    /// the method wants]
     #[arg(long, value_name = "NAME", help_heading = "Model")]
     pub architecture: Option<ArchitectureSetting>,
     /// Passes over the data [default: 100]
@@ -80,13 +81,17 @@ pub struct Settings {
     /// How views of windows are made; only in the file.
     #[arg(skip)]
     pub window_augment: Option<WindowAugment>,
+    /// How views of texts are made; only in the file.
+    #[arg(skip)]
+    pub text_augment: Option<TextAugment>,
 }
 
 /// The `[data]` table.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, clap::Args)]
 #[serde(default, deny_unknown_fields)]
 pub struct DataSettings {
-    /// Data: a .parquet, .npz, .csv or .mcap file, a folder of images or of *.parquet, or `sim`
+    /// Data: a .parquet, .npz, .csv, .mcap, .txt, .log, .jsonl or .tsv file, a folder of images, of texts or of
+    /// *.parquet, `sim` or `sim-logs`
     #[arg(id = "data", long = "data", value_name = "PATH", help_heading = "Data")]
     pub path: Option<String>,
     /// Split of a data set in several files or folders [default: train]
@@ -111,6 +116,9 @@ pub struct DataSettings {
     /// What to take of a recording that has both [default: image where there are any]
     #[arg(long, value_name = "KIND", value_parser = modality_parser(), help_heading = "Data")]
     pub modality: Option<Modality>,
+    /// Tokens that a text is given: bytes, and padding behind a shorter one [default: 128]
+    #[arg(long, value_name = "TOKENS", help_heading = "Data")]
+    pub length: Option<usize>,
     /// Rows in a window of a series [default: 128]
     #[arg(long, value_name = "ROWS", help_heading = "Data")]
     pub window: Option<usize>,
@@ -239,6 +247,7 @@ impl Settings {
             pretext: PretextSettings::over(self.pretext, below.pretext),
             image_augment: self.image_augment.or(below.image_augment),
             window_augment: self.window_augment.or(below.window_augment),
+            text_augment: self.text_augment.or(below.text_augment),
         }
     }
 
@@ -262,9 +271,12 @@ impl Settings {
             Some(ArchitectureSetting::Preset(name)) => Architecture::preset(&name)?,
             None => Architecture::preset(method.preset(modality))?,
         };
-        let unused = if images { self.window_augment.is_some() } else { self.image_augment.is_some() };
-        if unused {
-            let field = if images { "window_augment" } else { "image_augment" };
+        let given = [
+            ("image_augment", Modality::Image, self.image_augment.is_some()),
+            ("window_augment", Modality::Imu, self.window_augment.is_some()),
+            ("text_augment", Modality::Text, self.text_augment.is_some()),
+        ];
+        if let Some((field, ..)) = given.into_iter().find(|(_, of, given)| *given && *of != modality) {
             let wanted = format!("left out, since the data is of modality {modality}");
             return Err(ConfigError::Value { field, found: "given".into(), wanted });
         }
@@ -289,10 +301,16 @@ impl Settings {
             workers: self.workers.unwrap_or_else(default_workers),
             eval_every: self.eval_every.unwrap_or(5),
             checkpoint_every: self.checkpoint_every.unwrap_or(1),
-            augment: if images {
-                AugmentConfig::Image(self.image_augment.unwrap_or_else(|| method.image_augment()))
-            } else {
-                AugmentConfig::Window(self.window_augment.unwrap_or_else(|| method.window_augment()))
+            augment: match modality {
+                Modality::Image => {
+                    AugmentConfig::Image(self.image_augment.unwrap_or_else(|| method.image_augment()))
+                }
+                Modality::Imu => {
+                    AugmentConfig::Window(self.window_augment.unwrap_or_else(|| method.window_augment()))
+                }
+                Modality::Text => {
+                    AugmentConfig::Text(self.text_augment.unwrap_or_else(|| method.text_augment()))
+                }
             },
             pretext,
         };
@@ -313,6 +331,7 @@ impl DataSettings {
             memory_mb: self.memory_mb.or(below.memory_mb),
             max_bad: self.max_bad.or(below.max_bad),
             modality: self.modality.or(below.modality),
+            length: self.length.or(below.length),
             window: self.window.or(below.window),
             stride: self.stride.or(below.stride),
             rate_hz: self.rate_hz.or(below.rate_hz),
@@ -338,6 +357,7 @@ impl DataSettings {
             memory_mb: self.memory_mb,
             max_bad: self.max_bad,
             modality: self.modality,
+            length: self.length,
             window,
             stride: self.stride.unwrap_or((window / 2).max(1)),
             rate_hz: self.rate_hz,
