@@ -1,6 +1,6 @@
 //! Whole data sets embedded, for probes and neighbours.
 
-use ndarray::{Array2, ArrayViewMut1, Axis, s};
+use ndarray::{Array2, Axis, s};
 use sedge_engine::{Encoder, Options};
 use sedge_models::{InputSpec, Modality};
 
@@ -43,27 +43,28 @@ pub fn features_without_encoder(
     if input.modality != Modality::Text {
         return Ok(vec![("raw input", raw_features(data, input)?)]);
     }
-    let bytes = counted(data, BYTES, |text, mut counts| {
-        text.iter().filter_map(|token| counts.get_mut(usize::from(*token))).for_each(|count| *count += 1.0);
-    });
-    let pairs = counted(data, PAIR_BINS, |text, mut counts| {
-        for pair in text.windows(2) {
-            // Multiplicative hashing (Knuth 1998, section 6.4): the high bits of the product depend on all of both.
-            let both = pair.iter().fold(0u16, |both, token| both << 8 | (token & 0xff));
-            let bin = usize::from(both.wrapping_mul(40_503)) * PAIR_BINS >> 16;
-            counts.get_mut(bin).into_iter().for_each(|count| *count += 1.0);
-        }
-    });
+    let bytes = |text: &[u16]| text.iter().map(|token| usize::from(*token)).filter(|b| *b < BYTES).collect();
+    let bytes = counted(data, BYTES, bytes);
+    let pairs = counted(data, PAIR_BINS, |text| text.windows(2).map(pair_bin).collect());
     Ok(vec![("byte histogram", bytes), ("byte pairs, hashed", pairs)])
 }
 
-/// What `count` finds in each text, as shares of all that it found there.
-fn counted(data: &Dataset, bins: usize, count: impl Fn(&[u16], ArrayViewMut1<'_, f32>)) -> Array2<f32> {
+/// The bin that a pair of bytes is counted in: multiplicative hashing (Knuth 1998, section 6.4), so that the high
+/// bits of the product depend on both.
+fn pair_bin(pair: &[u16]) -> usize {
+    let both = pair.iter().fold(0u16, |both, token| (both << 8) | (token & 0xff));
+    (usize::from(both.wrapping_mul(40_503)) * PAIR_BINS) >> 16
+}
+
+/// How often each bin is met in each text, as shares of all.
+fn counted(data: &Dataset, bins: usize, met: impl Fn(&[u16]) -> Vec<usize>) -> Array2<f32> {
     let mut features = Array2::zeros((data.len(), bins));
     for (index, mut row) in features.outer_iter_mut().enumerate() {
-        count(data.text(index).map(written).unwrap_or_default(), row.view_mut());
-        let total = row.sum().max(1.0);
-        row.mapv_inplace(|count| count / total);
+        let met = met(data.text(index).map(written).unwrap_or_default());
+        for bin in &met {
+            // Bytes and bins lie within the row.
+            row[*bin] += 1.0 / met.len() as f32;
+        }
     }
     features
 }
@@ -130,7 +131,7 @@ mod tests {
         // Two of three pairs are "ab", one is "ba", which is all that the second text has.
         let mut first: Vec<f32> = pairs.row(0).iter().copied().filter(|share| *share > 0.0).collect();
         first.sort_by(f32::total_cmp);
-        assert_eq!(first, [1.0 / 3.0, 2.0 / 3.0]);
+        assert_eq!(first, [1.0 / 3.0, 1.0 / 3.0 + 1.0 / 3.0]);
         let only = pairs.row(1).iter().position(|share| *share == 1.0).unwrap();
         assert_eq!(pairs[[0, only]], 1.0 / 3.0);
     }
