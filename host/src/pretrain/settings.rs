@@ -56,7 +56,7 @@ pub struct Settings {
     /// Epochs, or a part of one, in which the learning rate rises [default: a tenth, at most 10]
     #[arg(long, value_name = "EPOCHS", help_heading = "Training")]
     pub warmup_epochs: Option<f64>,
-    /// What the learning rate does after that [default: cosine]
+    /// What the learning rate does after that [default: cosine; constant for rbm]
     #[arg(long, value_enum, help_heading = "Training")]
     pub schedule: Option<Schedule>,
     /// Seed of everything random [default: 0]
@@ -284,7 +284,7 @@ impl Settings {
             temperature: self.temperature.unwrap_or(if images { 0.5 } else { 0.2 }),
             neighbour_ms: self.neighbour_ms.unwrap_or(0),
             warmup_epochs: self.warmup_epochs.unwrap_or((f64::from(epochs) / 10.0).min(10.0)),
-            schedule: self.schedule.unwrap_or(Schedule::Cosine),
+            schedule: self.schedule.unwrap_or_else(|| method.schedule()),
             seed: self.seed.unwrap_or(0),
             workers: self.workers.unwrap_or_else(default_workers),
             eval_every: self.eval_every.unwrap_or(5),

@@ -113,7 +113,7 @@ struct Encoder {
 /// When the weight called `name` moves.
 fn with_weight(gated: &[(String, OutletId)], name: &str) -> Moves {
     let gate = gated.iter().find(|(weight, _)| weight == name);
-    gate.map_or(Moves::WithWeights, |(_, gate)| Moves::Gated(*gate))
+    gate.map_or(Moves::WithWeights, |(_, gate)| Moves::WithOpenWeights(*gate))
 }
 
 struct Compiler {

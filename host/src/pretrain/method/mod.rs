@@ -16,6 +16,7 @@ mod mocov2;
 mod mocov3;
 mod next_segment;
 mod predictive_coding;
+mod rbm;
 mod rotation;
 mod simclr;
 mod simsiam;
@@ -30,7 +31,7 @@ use sedge_models::{InputSpec, Modality};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use super::config::{ConfigError, PretrainConfig};
+use super::config::{ConfigError, PretrainConfig, Schedule};
 use crate::data::Sampler;
 
 /// Modalities of images and of sensor windows.
@@ -82,6 +83,9 @@ trait Known: Pretext + Sized + 'static {
     /// How much views are changed unless the run says so itself.
     const VIEWS: Strength = Strength::Strong;
 
+    /// How the learning rate goes on after warm-up unless the run says so itself.
+    const SCHEDULE: Schedule = Schedule::Cosine;
+
     /// The encoder, by the name of a preset, that is trained unless the run says so itself.
     fn preset(modality: Modality) -> &'static str {
         match modality {
@@ -125,6 +129,11 @@ macro_rules! methods {
             /// The encoder, by the name of a preset, that it trains unless told otherwise.
             pub fn preset(self, modality: Modality) -> &'static str {
                 match self { $(Self::$name => <$kind>::preset(modality),)* }
+            }
+
+            /// How the learning rate goes on after warm-up unless the run says so itself.
+            pub fn schedule(self) -> Schedule {
+                match self { $(Self::$name => <$kind>::SCHEDULE,)* }
             }
 
             fn strength(self) -> Strength {
@@ -183,6 +192,8 @@ methods! {
     Masked = masked::Masked,
     /// Reconstruction of a sample from a corrupted one (Vincent et al. 2008)
     Denoising = denoising::Denoising,
+    /// Restricted Boltzmann machines, one a layer (Hinton, Osindero & Teh 2006)
+    Rbm = rbm::Boltzmann,
     /// Prediction of what is to come in a window, among others (van den Oord et al. 2018)
     Cpc = predictive_coding::PredictiveCoding,
     /// Whether two windows follow each other, in this order (Misra et al. 2016)
