@@ -14,6 +14,8 @@ use sedge_models::{InputSpec, Tensors, TrainingStep};
 use super::EncoderError;
 use crate::pretrain::{OptimizerName, Pretext, PretrainConfig};
 
+/// How far, of its norm, LARS lets a step of rate one move a weight (You et al. 2017; SimCLR uses the same).
+const LARS_TRUST: f32 = 1e-3;
 /// Width of the space in which views are contrasted.
 const PROJECTION: usize = 32;
 
@@ -44,10 +46,32 @@ pub(crate) fn head(architecture: &Architecture) -> ProjectionHead {
     ProjectionHead::new(architecture.embedding_dim(), PROJECTION)
 }
 
-fn optimizer(name: OptimizerName) -> Optimizer {
-    match name {
-        OptimizerName::Adamw => Optimizer::ADAMW,
-        OptimizerName::Sgd => Optimizer::SGD,
+/// How all weights are trained.
+struct Training {
+    optimizer: Optimizer,
+    lr: f32,
+    weight_decay: f32,
+    clip_norm: Option<f32>,
+    accumulate: usize,
+    seed: u64,
+}
+
+impl Training {
+    fn of(config: &PretrainConfig) -> Self {
+        let momentum = config.momentum as f32;
+        let optimizer = match config.optimizer {
+            OptimizerName::Adamw => Optimizer::ADAMW,
+            OptimizerName::Sgd => Optimizer::Sgd { momentum },
+            OptimizerName::Lars => Optimizer::Lars { momentum, trust: LARS_TRUST },
+        };
+        Self {
+            optimizer,
+            lr: config.lr as f32,
+            weight_decay: config.weight_decay as f32,
+            clip_norm: config.clip_norm.map(|norm| norm as f32),
+            accumulate: config.accumulate,
+            seed: config.seed,
+        }
     }
 }
 
@@ -75,10 +99,8 @@ pub fn pretraining_step(
     pretext: &dyn Pretext,
 ) -> Result<TrainingStep, EncoderError> {
     let encoder = Trained::fresh(&config.architecture, input, config.seed)?;
-    let rates = (config.lr as f32, config.weight_decay as f32);
     let (rows, keep) = (pretext.rows(config.batch), pretext.keep());
-    let optimizer = optimizer(config.optimizer);
-    full_step(&encoder, (rows, keep), pretext.objective(), optimizer, rates, config.seed)
+    full_step(&encoder, (rows, keep), pretext.objective(), Training::of(config))
 }
 
 /// The step that trains every layer of `encoder` and a linear classifier by cross entropy with AdamW,
@@ -95,18 +117,19 @@ pub fn supervised_step(
     seed: u64,
 ) -> Result<TrainingStep, EncoderError> {
     let objective = Objective::CrossEntropy { classes };
-    full_step(encoder, (batch, None), objective, Optimizer::ADAMW, (lr, weight_decay), seed)
+    let optimizer = Optimizer::ADAMW;
+    let training = Training { optimizer, lr, weight_decay, clip_norm: None, accumulate: 1, seed };
+    full_step(encoder, (batch, None), objective, training)
 }
 
 fn full_step(
     encoder: &Trained,
     (batch, keep): (usize, Option<usize>),
     objective: Objective,
-    optimizer: Optimizer,
-    (lr, weight_decay): (f32, f32),
-    seed: u64,
+    training: Training,
 ) -> Result<TrainingStep, EncoderError> {
     let Trained { architecture, input, weights } = encoder;
+    let Training { optimizer, lr, weight_decay, clip_norm, accumulate, seed } = training;
     let graph = architecture.training_graph(batch, &input.shape, weights, keep)?;
     let trained = choose(architecture, weights, &Selection::All)?.trained;
     Ok(compile(Recipe {
@@ -114,6 +137,8 @@ fn full_step(
         optimizer,
         lr,
         weight_decay,
+        clip_norm,
+        accumulate,
         seed,
         ..Recipe::new(graph, trained, objective)
     })?)

@@ -9,7 +9,7 @@ use sedge_models::architecture::Form;
 use sedge_models::{InputSpec, Tensors};
 
 use super::checkpoint::sha256;
-use super::config::PretrainConfig;
+use super::config::{ConfigError, PretrainConfig};
 use super::directory::RunDirectory;
 use super::error::PretrainError;
 use super::method::{Pretext, Setup};
@@ -51,10 +51,15 @@ impl Pretraining {
         let augment = config.augment.clone().into();
         let setup = Setup { architecture: &config.architecture, input: &input, config };
         let pretext: Arc<dyn Pretext> = Arc::from(config.method.pretext(setup)?);
+        accumulates(config, &*pretext)?;
         let step = pretraining_step(config, &input, &*pretext)?;
         let loader = Loader::new(data, input.clone(), augment, config.batch, config.seed, config.workers)?
             .with_neighbours(config.neighbour_ms.saturating_mul(1_000_000))
             .with_sampler(Arc::clone(&pretext) as Arc<dyn Sampler>)?;
+        if config.accumulate > loader.batches_per_epoch() {
+            let wanted = format!("at most the {} batches of an epoch", loader.batches_per_epoch());
+            return Err(refused(config, wanted).into());
+        }
         let engine = TractStep::with_options(&step, Options::parallel()).map_err(PretrainError::State)?;
         let (config, step_digest) = (config.clone(), sha256(&step.onnx));
         Ok(Self { config, input, pretext, loader, engine, neighbours, data_digest, step_digest })
@@ -87,6 +92,20 @@ impl Pretraining {
         };
         pretrain(job, run, progress, stop)
     }
+}
+
+/// Whether the method's batches can be cut into smaller ones, where the run asks for that.
+fn accumulates(config: &PretrainConfig, pretext: &dyn Pretext) -> Result<(), ConfigError> {
+    let reason = pretext.objective().couples_samples().filter(|_| config.accumulate > 1);
+    reason.map_or(Ok(()), |reason| {
+        let wanted =
+            format!("1 with {}, since {reason}; a larger `batch` is what it needs", config.method.name());
+        Err(refused(config, wanted))
+    })
+}
+
+fn refused(config: &PretrainConfig, wanted: String) -> ConfigError {
+    ConfigError::Value { field: "accumulate", found: config.accumulate.to_string(), wanted }
 }
 
 /// Labelled samples of the training data in two parts that share no group.
@@ -136,3 +155,7 @@ fn spread(indices: &[usize], most: usize) -> Vec<usize> {
     let n = indices.len().min(most);
     (0..n).filter_map(|i| indices.get(i * indices.len() / n)).copied().collect()
 }
+
+#[cfg(test)]
+#[path = "assemble_tests.rs"]
+mod tests;

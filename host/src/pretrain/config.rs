@@ -9,6 +9,7 @@ use std::sync::Arc;
 use sedge_augment::{AugmentError, ImageAugment, WindowAugment};
 use sedge_models::Modality;
 use sedge_models::architecture::{Architecture, ArchitectureError};
+use sedge_models::compile::MAX_MICRO_BATCHES;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -23,8 +24,11 @@ use crate::data::{Augment, DataError, LoadOptions, MAX_WORKERS, Origin, load};
 pub enum OptimizerName {
     /// Adam with decoupled weight decay (Loshchilov & Hutter 2019)
     Adamw,
-    /// Gradient descent with momentum 0.9
+    /// Gradient descent with momentum
     Sgd,
+    /// Gradient descent with momentum whose rate follows each weight's norm, for large batches; biases and
+    /// norms move by plain gradient descent (You et al. 2017)
+    Lars,
 }
 
 /// What the learning rate does after warm-up.
@@ -100,6 +104,25 @@ fn is_zero(value: &u64) -> bool {
     *value == 0
 }
 
+/// Momentum of gradient descent unless a run says otherwise, as in runs older than the setting.
+pub(super) const MOMENTUM: f64 = 0.9;
+
+fn usual_momentum() -> f64 {
+    MOMENTUM
+}
+
+fn is_usual_momentum(value: &f64) -> bool {
+    *value == MOMENTUM
+}
+
+fn one() -> usize {
+    1
+}
+
+fn is_one(value: &usize) -> bool {
+    *value == 1
+}
+
 /// A pretraining run.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -114,8 +137,17 @@ pub struct PretrainConfig {
     pub optimizer: OptimizerName,
     /// Learning rate at its highest.
     pub lr: f64,
-    /// Weight decay.
+    /// Weight decay; biases and norms have none.
     pub weight_decay: f64,
+    /// Momentum of `sgd` and `lars`.
+    #[serde(default = "usual_momentum", skip_serializing_if = "is_usual_momentum")]
+    pub momentum: f64,
+    /// Norm that all gradients together are scaled down to where theirs is larger (Pascanu et al. 2013).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub clip_norm: Option<f64>,
+    /// Batches whose gradients are averaged before the weights move.
+    #[serde(default = "one", skip_serializing_if = "is_one")]
+    pub accumulate: usize,
     /// Temperature of the contrastive loss.
     pub temperature: f64,
     /// How far apart in time the two views of a pair may be, in milliseconds; zero for two views of
@@ -303,6 +335,15 @@ impl PretrainConfig {
             if !(found.is_finite() && found > 0.0) {
                 return value(field, found, "above zero");
             }
+        }
+        if let Some(norm) = self.clip_norm.filter(|norm| !(norm.is_finite() && *norm > 0.0)) {
+            return value("clip_norm", norm, "above zero");
+        }
+        if !(0.0..1.0).contains(&self.momentum) {
+            return value("momentum", self.momentum, "zero to below one");
+        }
+        if !(1..=MAX_MICRO_BATCHES).contains(&self.accumulate) {
+            return value("accumulate", self.accumulate, "1 to 4096 batches");
         }
         if !(self.weight_decay.is_finite() && self.weight_decay >= 0.0) {
             return value("weight_decay", self.weight_decay, "zero or more");

@@ -11,7 +11,9 @@ use sedge_models::architecture::Architecture;
 use serde::de::{MapAccess, Visitor, value::MapAccessDeserializer};
 use serde::{Deserialize, Deserializer};
 
-use super::config::{AugmentConfig, ConfigError, DataConfig, OptimizerName, PretrainConfig, Schedule};
+use super::config::{
+    AugmentConfig, ConfigError, DataConfig, MOMENTUM, OptimizerName, PretrainConfig, Schedule,
+};
 use super::method::Method;
 use crate::data::{LoadOptions, MAX_WORKERS};
 
@@ -40,12 +42,25 @@ pub struct Settings {
     /// Optimiser [default: adamw]
     #[arg(long, value_enum, help_heading = "Training")]
     pub optimizer: Option<OptimizerName>,
-    /// Learning rate at its highest [default: 0.001 for adamw, 0.1 for sgd]
+    /// Learning rate at its highest [default: 0.001 for adamw, 0.1 for sgd, 0.3 for lars and each 256 samples
+    /// that a step of the weights sees]
     #[arg(long, value_name = "RATE", help_heading = "Training")]
     pub lr: Option<f64>,
-    /// Weight decay [default: 0.01 for adamw, 0.0001 for sgd]
+    /// Weight decay [default: 0.01 for adamw, 0.0001 for sgd, 0.000001 for lars]
     #[arg(long, value_name = "RATE", help_heading = "Training")]
     pub weight_decay: Option<f64>,
+    /// Momentum of sgd and lars [default: 0.9]
+    #[arg(long, value_name = "SHARE", help_heading = "Training")]
+    pub momentum: Option<f64>,
+    /// Scale all gradients together down to this norm where theirs is larger (Pascanu et al. 2013)
+    /// [default: as they are]
+    #[arg(long, value_name = "NORM", help_heading = "Training")]
+    pub clip_norm: Option<f64>,
+    /// Average the gradients of this many batches before the weights move, for methods whose loss is a mean
+    /// over samples: the memory of one batch, the steps of a large one; batch norms see one at a time
+    /// [default: 1]
+    #[arg(long, value_name = "BATCHES", help_heading = "Training")]
+    pub accumulate: Option<usize>,
     /// Temperature of the contrastive loss [default: 0.5 for images, 0.2 for windows]
     #[arg(long, value_name = "T", help_heading = "Training")]
     pub temperature: Option<f64>,
@@ -228,6 +243,9 @@ impl Settings {
             optimizer: self.optimizer.or(below.optimizer),
             lr: self.lr.or(below.lr),
             weight_decay: self.weight_decay.or(below.weight_decay),
+            momentum: self.momentum.or(below.momentum),
+            clip_norm: self.clip_norm.or(below.clip_norm),
+            accumulate: self.accumulate.or(below.accumulate),
             temperature: self.temperature.or(below.temperature),
             neighbour_ms: self.neighbour_ms.or(below.neighbour_ms),
             warmup_epochs: self.warmup_epochs.or(below.warmup_epochs),
@@ -270,7 +288,17 @@ impl Settings {
         }
         let pretext = method.complete(&self.pretext.unwrap_or_default().0)?;
         let optimizer = self.optimizer.unwrap_or(OptimizerName::Adamw);
-        let adamw = optimizer == OptimizerName::Adamw;
+        if let Some(momentum) = self.momentum.filter(|_| optimizer == OptimizerName::Adamw) {
+            let wanted = "left out with adamw, whose means are its own; sgd and lars have one".into();
+            return Err(ConfigError::Value { field: "momentum", found: momentum.to_string(), wanted });
+        }
+        let accumulate = self.accumulate.unwrap_or(1);
+        let (lr, weight_decay) = match optimizer {
+            OptimizerName::Adamw => (1e-3, 1e-2),
+            OptimizerName::Sgd => (0.1, 1e-4),
+            // Those of SimCLR (Chen et al. 2020, section 2.2).
+            OptimizerName::Lars => (0.3 * batch.saturating_mul(accumulate) as f64 / 256.0, 1e-6),
+        };
         let epochs = self.epochs.unwrap_or(100);
         let config = PretrainConfig {
             data: self.data.resolve()?,
@@ -279,8 +307,11 @@ impl Settings {
             epochs,
             batch,
             optimizer,
-            lr: self.lr.unwrap_or(if adamw { 1e-3 } else { 0.1 }),
-            weight_decay: self.weight_decay.unwrap_or(if adamw { 1e-2 } else { 1e-4 }),
+            lr: self.lr.unwrap_or(lr),
+            weight_decay: self.weight_decay.unwrap_or(weight_decay),
+            momentum: self.momentum.unwrap_or(MOMENTUM),
+            clip_norm: self.clip_norm,
+            accumulate,
             temperature: self.temperature.unwrap_or(if images { 0.5 } else { 0.2 }),
             neighbour_ms: self.neighbour_ms.unwrap_or(0),
             warmup_epochs: self.warmup_epochs.unwrap_or((f64::from(epochs) / 10.0).min(10.0)),
