@@ -47,8 +47,8 @@ pub fn join(
             node.op_type = function(&node.op_type);
         }
     }
-    for name in &mut functions {
-        name.name = Some(function(name.name()));
+    for body in &mut functions {
+        body.name = Some(function(body.name()));
     }
     graph.initializer.iter_mut().for_each(|tensor| renamed(&mut tensor.name));
     let values = graph.input.iter_mut().chain(&mut graph.output).chain(&mut graph.value_info);
@@ -91,7 +91,7 @@ fn same_opsets(model: &mut pb::ModelProto, others: Vec<pb::OperatorSetIdProto>) 
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use crate::architecture::{Architecture, Block, Conv1d, Form, InvertedResidual};
+    use crate::architecture::{Architecture, Block, Conv1d, Form, InvertedResidual, fold};
     use crate::fused;
     use crate::onnx::build::Batch;
     use tract_onnx::prelude::*;
@@ -103,7 +103,10 @@ mod tests {
         let image = (Architecture::InvertedResidual(image), vec![3, 8, 8]);
         let window = (Architecture::Conv1d(window), vec![6, 16]);
         [(image, 1), (window, 2)].map(|((tower, sample), seed)| {
-            let weights = tower.initial_weights(&sample, seed).unwrap();
+            let mut weights = tower.initial_weights(&sample, seed).unwrap();
+            if form == Form::Folded {
+                weights = fold(&weights).unwrap();
+            }
             (tower.graph(form, Batch::Fixed(4), &sample, &weights).unwrap(), sample)
         })
     }
