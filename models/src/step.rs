@@ -61,8 +61,11 @@ pub struct StepSpec {
     /// Rows of the first batch input. Where views are compared, rows `i` and `i + batch / 2` are two
     /// views of one sample.
     pub batch: usize,
-    /// Batch inputs: `views` `[batch, ...sample]`; for cross-entropy `targets` `[batch, classes]`; for
-    /// masked reconstruction `targets` and `mask`, shaped like the views.
+    /// Batch inputs: `views` `[batch, ...sample]` first, then further inputs of the encoder (`keep`), then what
+    /// the objective asks for: for cross-entropy `targets` `[batch, classes]`; for masked reconstruction and
+    /// modelling `targets` and `mask`, shaped like the views; for data2vec `whole`, shaped like them, and
+    /// `mask` `[batch, tokens, 1]`; for pair prediction `targets` `[batch / 2, 1]`; for token prediction
+    /// `targets` and `mask` `[batch, length]`, and `follows` `[batch, 1]`.
     pub inputs: Vec<InputTensor>,
     /// Scalar inputs and their defaults: `lr`, `weight_decay`, and what the recipe asked for of
     /// `temperature`, `ema`, `reference_weight` and `clip_norm`.

@@ -68,7 +68,6 @@ impl Augment {
 /// What the drawing of batches needs to know.
 #[derive(Debug)]
 pub(super) struct Recipe {
-    pub(super) data: Arc<Dataset>,
     pub(super) spec: InputSpec,
     pub(super) augment: Augment,
     /// Samples of a batch.
@@ -83,18 +82,27 @@ pub(super) struct Recipe {
 #[derive(Clone, Copy, Debug)]
 pub struct Draw<'a> {
     recipe: &'a Recipe,
+    data: &'a Dataset,
+    /// Samples of the epoch before those of the data.
+    base: u64,
     epoch: u64,
     indices: &'a [usize],
 }
 
 impl<'a> Draw<'a> {
-    pub(super) fn new(recipe: &'a Recipe, epoch: u64, indices: &'a [usize]) -> Self {
-        Self { recipe, epoch, indices }
+    pub(super) fn new(
+        recipe: &'a Recipe,
+        data: &'a Dataset,
+        base: u64,
+        epoch: u64,
+        indices: &'a [usize],
+    ) -> Self {
+        Self { recipe, data, base, epoch, indices }
     }
 
     /// The data that the samples are of.
     pub fn data(&self) -> &'a Dataset {
-        &self.recipe.data
+        self.data
     }
 
     /// What the encoder reads.
@@ -125,7 +133,7 @@ impl<'a> Draw<'a> {
     /// A generator for the sample `index` of the data in this epoch; `purpose` tells what it is for, so that
     /// no two draws share a stream. View number `n` of a sample is drawn by purpose `n`.
     pub fn rng(&self, index: usize, purpose: u64) -> ChaCha8Rng {
-        stream([self.recipe.seed, self.epoch, index as u64, purpose])
+        stream([self.recipe.seed, self.epoch, self.base + index as u64, purpose])
     }
 
     /// `count` augmented views of each sample, normalised, `[count * samples, ...sample]`: all first views,
@@ -149,10 +157,10 @@ impl<'a> Draw<'a> {
     /// # Errors
     /// When the sample does not fit the augmentation or the encoder's input.
     pub fn view(&self, index: usize, which: u64, out: &mut [f32]) -> Result<(), DataError> {
-        let Recipe { data, spec, augment, .. } = self.recipe;
+        let Recipe { spec, augment, .. } = self.recipe;
         let mut rng = self.rng(index, which);
         let index = if which == 1 { self.neighbour(index, &mut rng) } else { index };
-        match (augment, data.image(index), data.window(index)) {
+        match (augment, self.data.image(index), self.data.window(index)) {
             (Augment::Image(augment), Some(image), _) => {
                 let size = Size { width: spec.shape[2], height: spec.shape[1] };
                 augment.view(&image, size, &mut rng, out)?;

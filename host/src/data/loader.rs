@@ -7,16 +7,15 @@
 //! number, and can start at any batch of any epoch.
 
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::thread::{Builder, JoinHandle};
 
 use ndarray::{ArrayD, ArrayViewD};
-use rand::seq::SliceRandom;
 use sedge_models::InputSpec;
 
 use super::DataError;
 use super::dataset::Dataset;
-use super::draw::{Augment, Draw, Inputs, Recipe, Sampler, TwoViews, stream};
+use super::draw::{Augment, Draw, Inputs, Recipe, Sampler, TwoViews};
+use super::epoch::{Epoch, Part, Parts};
+use super::origin::Origin;
 
 /// Most worker threads: each holds up to two batches.
 pub const MAX_WORKERS: usize = 64;
@@ -42,9 +41,10 @@ impl Batch {
     }
 }
 
-/// Makes the batches of any epoch of a data set.
+/// Makes the batches of any epoch of a data set, or of a stream.
 #[derive(Clone, Debug)]
 pub struct Loader {
+    origin: Origin,
     recipe: Arc<Recipe>,
     workers: usize,
 }
@@ -57,15 +57,16 @@ impl Loader {
     /// When the data does not fit `spec`, the augmentation is of another modality or out of range,
     /// or the data holds fewer than `samples` samples.
     pub fn new(
-        data: Arc<Dataset>,
+        origin: impl Into<Origin>,
         spec: InputSpec,
         augment: Augment,
         samples: usize,
         seed: u64,
         workers: usize,
     ) -> Result<Self, DataError> {
-        data.check_fits(&spec)?;
-        if samples == 0 || samples > data.len() {
+        let origin = origin.into();
+        origin.known().check_fits(&spec)?;
+        if samples == 0 || samples as u64 > origin.samples() {
             let wanted = "one or more, and at most the number of samples";
             return Err(DataError::Option { option: "batch", found: samples.to_string(), wanted });
         }
@@ -74,10 +75,10 @@ impl Loader {
             return Err(DataError::Option { option: "workers", found: workers.to_string(), wanted });
         }
         let sampler: Arc<dyn Sampler> = Arc::new(TwoViews);
-        let recipe = Recipe { data, spec, augment, samples, seed, neighbours: 0, sampler };
+        let recipe = Recipe { spec, augment, samples, seed, neighbours: 0, sampler };
         // One view shows whatever is wrong with the settings before any thread starts.
-        Draw::new(&recipe, 0, &[0]).views(1)?;
-        Ok(Self { recipe: Arc::new(recipe), workers })
+        Draw::new(&recipe, origin.known(), 0, 0, &[0]).views(1)?;
+        Ok(Self { origin, recipe: Arc::new(recipe), workers })
     }
 
     /// Has batches drawn by `sampler`.
@@ -89,8 +90,9 @@ impl Loader {
         if let Some(recipe) = Arc::get_mut(&mut self.recipe) {
             recipe.sampler = sampler;
         }
-        let first: Vec<usize> = (0..self.recipe.samples).collect();
-        self.recipe.batch(0, &first)?;
+        let known: &Dataset = self.origin.known();
+        let first: Vec<usize> = (0..known.len()).cycle().take(self.recipe.samples).collect();
+        self.recipe.sampler.draw(&Draw::new(&self.recipe, known, 0, 0, &first))?;
         Ok(self)
     }
 
@@ -109,7 +111,7 @@ impl Loader {
 
     /// Whole batches in one epoch; the samples left over wait for another epoch's shuffle.
     pub fn batches_per_epoch(&self) -> usize {
-        self.recipe.data.len() / self.recipe.samples
+        usize::try_from(self.origin.samples() / self.recipe.samples as u64).unwrap_or(usize::MAX)
     }
 
     /// The batches of `epoch` from number `first` on. Threads start now and end when the iterator
@@ -118,93 +120,14 @@ impl Loader {
     /// # Errors
     /// [`DataError::Worker`] when a thread cannot start.
     pub fn epoch(&self, epoch: u64, first: usize) -> Result<Epoch, DataError> {
-        let end = self.batches_per_epoch();
-        let order = Arc::new(self.recipe.order(epoch));
-        let workers = self.workers.min(end.saturating_sub(first));
-        let mut epoch_batches = Epoch { next: first, end, first, lanes: Vec::new(), threads: Vec::new() };
-        for worker in 0..workers {
-            let (sender, receiver) = sync_channel(1);
-            let (recipe, order) = (Arc::clone(&self.recipe), Arc::clone(&order));
-            let work = move || recipe.make(epoch, &order, (first + worker..end).step_by(workers), &sender);
-            let thread = Builder::new().name(format!("loader-{worker}")).spawn(work);
-            let thread = thread.map_err(|e| DataError::Worker { what: format!("could not start: {e}") })?;
-            epoch_batches.lanes.push(receiver);
-            epoch_batches.threads.push(thread);
-        }
-        Ok(epoch_batches)
-    }
-}
-
-impl Recipe {
-    /// The shuffle of one epoch.
-    fn order(&self, epoch: u64) -> Vec<usize> {
-        let mut order: Vec<usize> = (0..self.data.len()).collect();
-        order.shuffle(&mut stream([self.seed, epoch, 0, u64::MAX]));
-        order
-    }
-
-    /// Makes batches until they are made or nobody wants them.
-    fn make(
-        &self,
-        epoch: u64,
-        order: &[usize],
-        numbers: impl Iterator<Item = usize>,
-        to: &SyncSender<Result<Batch, DataError>>,
-    ) {
-        for number in numbers {
-            // Numbers stay below the count of whole batches.
-            let indices = &order[number * self.samples..][..self.samples];
-            if to.send(self.batch(epoch, indices)).is_err() {
-                return;
+        let parts = match &self.origin {
+            Origin::Held(data) => Parts::Held(Some(Part::whole(Arc::clone(data)))),
+            Origin::Streamed(stream) => {
+                let sample = first as u64 * self.recipe.samples as u64;
+                Parts::Streamed(stream.epoch(self.recipe.seed, epoch, sample)?)
             }
-        }
-    }
-
-    fn batch(&self, epoch: u64, indices: &[usize]) -> Result<Batch, DataError> {
-        let inputs = self.sampler.draw(&Draw::new(self, epoch, indices))?;
-        Ok(Batch { inputs, indices: indices.to_vec() })
-    }
-}
-
-/// The batches of one epoch, in order. After an error it ends.
-#[derive(Debug)]
-pub struct Epoch {
-    first: usize,
-    next: usize,
-    end: usize,
-    lanes: Vec<Receiver<Result<Batch, DataError>>>,
-    threads: Vec<JoinHandle<()>>,
-}
-
-impl Iterator for Epoch {
-    type Item = Result<Batch, DataError>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        if self.next >= self.end || self.lanes.is_empty() {
-            return None;
-        }
-        let lane = (self.next - self.first) % self.lanes.len();
-        let batch = self.lanes[lane].recv().unwrap_or_else(|_| {
-            Err(DataError::Worker { what: "died while it made a batch; this is a bug".to_owned() })
-        });
-        self.next = if batch.is_ok() { self.next + 1 } else { self.end };
-        Some(batch)
-    }
-
-    fn size_hint(&self) -> (usize, Option<usize>) {
-        let left = self.end.saturating_sub(self.next);
-        (left.min(1), Some(left))
-    }
-}
-
-impl Drop for Epoch {
-    /// Hangs up first, so that a worker with a finished batch gives up rather than waits.
-    fn drop(&mut self) {
-        self.lanes.clear();
-        for thread in self.threads.drain(..) {
-            // A worker that panicked has already been reported by its silent lane.
-            let _ = thread.join();
-        }
+        };
+        Epoch::begin(Arc::clone(&self.recipe), self.workers, epoch, parts, first..self.batches_per_epoch())
     }
 }
 

@@ -6,12 +6,14 @@
 mod dataset;
 mod draw;
 mod drives;
+mod epoch;
 mod error;
 mod images;
 mod join;
 mod load;
 mod loader;
 mod options;
+mod origin;
 mod pairs;
 mod parquet_guard;
 mod parquet_images;
@@ -26,9 +28,11 @@ mod windows;
 
 pub use dataset::{ChannelStats, Dataset, Labels};
 pub use draw::{Augment, Draw, Inputs, Sampler, TwoViews};
+pub use epoch::Epoch;
 pub use error::DataError;
 pub use load::load;
-pub use loader::{Batch, Epoch, Loader, MAX_WORKERS};
+pub use loader::{Batch, Loader, MAX_WORKERS};
 pub use options::LoadOptions;
+pub use origin::Origin;
 pub use samples::Samples;
 pub use skipped::{MAX_NAMED, SkipList, Skipped};

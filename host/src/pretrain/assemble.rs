@@ -16,7 +16,7 @@ use super::method::{Pretext, Setup};
 use super::progress::Progress;
 use super::run::{Job, Measure, Outcome, pretrain};
 use super::stop::Stop;
-use crate::data::{Dataset, Loader, Sampler, split};
+use crate::data::{Dataset, Loader, Origin, Sampler, split};
 use crate::encoder::{EncoderError, Trained, embed, onnx, pretraining_step};
 use crate::evaluate::Knn;
 
@@ -44,9 +44,10 @@ impl Pretraining {
     /// # Errors
     ///
     /// [`PretrainError`] when data, encoder and settings do not fit each other.
-    pub fn prepare(data: Arc<Dataset>, config: &PretrainConfig) -> Result<Self, PretrainError> {
+    pub fn prepare(data: impl Into<Origin>, config: &PretrainConfig) -> Result<Self, PretrainError> {
+        let data = data.into();
         let input = data.input_spec(config.data.image_size);
-        let (data_digest, neighbours) = (data.digest(), Neighbours::of(&data, config.seed)?);
+        let (data_digest, neighbours) = (data.digest(), Neighbours::of(data.known(), config.seed)?);
         let augment = config.augment.clone().into();
         let setup = Setup { architecture: &config.architecture, input: &input, config };
         let pretext: Arc<dyn Pretext> = Arc::from(config.method.pretext(setup)?);

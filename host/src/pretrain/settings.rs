@@ -101,6 +101,13 @@ pub struct DataSettings {
     /// Side in pixels that images are resized to, and of the encoder's input [default: as they are]
     #[arg(long, value_name = "PIXELS", help_heading = "Data")]
     pub image_size: Option<usize>,
+    /// Read the data in chunks, again in every epoch, in about this much memory, whatever its size: WebDataset
+    /// tar shards, Parquet images or a folder of images [default: load it whole]
+    #[arg(long, value_name = "MB", help_heading = "Data")]
+    pub memory_mb: Option<u32>,
+    /// Share of such data that may be bad in an epoch before it is given up [default: 0.01]
+    #[arg(long, value_name = "SHARE", help_heading = "Data")]
+    pub max_bad: Option<f64>,
     /// What to take of a recording that has both [default: image where there are any]
     #[arg(long, value_name = "KIND", value_parser = modality_parser(), help_heading = "Data")]
     pub modality: Option<Modality>,
@@ -235,6 +242,11 @@ impl Settings {
         }
     }
 
+    /// Samples in a batch, as given or by default.
+    pub fn batch(&self) -> usize {
+        self.batch.unwrap_or(128)
+    }
+
     /// Fills in what was left open, for data of `modality`, and checks every value.
     ///
     /// # Errors
@@ -242,10 +254,13 @@ impl Settings {
     /// [`ConfigError`] that names the field, what it held and what it may hold.
     pub fn resolve(self, modality: Modality) -> Result<PretrainConfig, ConfigError> {
         let images = modality == Modality::Image;
+        let batch = self.batch();
+        let method = self.method.unwrap_or(Method::Simclr);
+        method.check(modality)?;
         let architecture = match self.architecture {
             Some(ArchitectureSetting::Table(table)) => table,
             Some(ArchitectureSetting::Preset(name)) => Architecture::preset(&name)?,
-            None => Architecture::preset(if images { "image-small" } else { "imu-small" })?,
+            None => Architecture::preset(method.preset(modality))?,
         };
         let unused = if images { self.window_augment.is_some() } else { self.image_augment.is_some() };
         if unused {
@@ -253,8 +268,6 @@ impl Settings {
             let wanted = format!("left out, since the data is of modality {modality}");
             return Err(ConfigError::Value { field, found: "given".into(), wanted });
         }
-        let method = self.method.unwrap_or(Method::Simclr);
-        method.check(modality)?;
         let pretext = method.complete(&self.pretext.unwrap_or_default().0)?;
         let optimizer = self.optimizer.unwrap_or(OptimizerName::Adamw);
         let adamw = optimizer == OptimizerName::Adamw;
@@ -264,7 +277,7 @@ impl Settings {
             method,
             architecture,
             epochs,
-            batch: self.batch.unwrap_or(128),
+            batch,
             optimizer,
             lr: self.lr.unwrap_or(if adamw { 1e-3 } else { 0.1 }),
             weight_decay: self.weight_decay.unwrap_or(if adamw { 1e-2 } else { 1e-4 }),
@@ -297,6 +310,8 @@ impl DataSettings {
             groups: self.groups.or(below.groups),
             limit: self.limit.or(below.limit),
             image_size: self.image_size.or(below.image_size),
+            memory_mb: self.memory_mb.or(below.memory_mb),
+            max_bad: self.max_bad.or(below.max_bad),
             modality: self.modality.or(below.modality),
             window: self.window.or(below.window),
             stride: self.stride.or(below.stride),
@@ -320,6 +335,8 @@ impl DataSettings {
             groups: self.groups,
             limit: self.limit,
             image_size: self.image_size,
+            memory_mb: self.memory_mb,
+            max_bad: self.max_bad,
             modality: self.modality,
             window,
             stride: self.stride.unwrap_or((window / 2).max(1)),

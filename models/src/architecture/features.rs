@@ -1,5 +1,5 @@
 //! What an encoder gives: one vector a sample, and in training form what it was made from, so that
-//! objectives may look at single places of a sample (Assran et al. 2023 call such losses local).
+//! objectives may look at single places of a sample.
 
 use super::Form;
 use crate::onnx::build::{GraphBuilder, Value};
@@ -10,6 +10,8 @@ pub(crate) struct Features {
     pub(crate) embedding: Value,
     /// Local features before pooling, `[n, c]`, in training form.
     pub(crate) tokens: Option<Value>,
+    /// What each block of a transformer gives, `[n, c]`, in training form.
+    pub(crate) layers: Vec<Value>,
 }
 
 impl Features {
@@ -17,7 +19,7 @@ impl Features {
     /// all positions, the tokens are the positions in raster order.
     pub(crate) fn of_map(form: Form, builder: &mut GraphBuilder, map: &Value) -> Self {
         let tokens = (form == Form::Training).then(|| builder.positions("tokens", map));
-        Self { embedding: builder.global_average("pool", map), tokens }
+        Self { embedding: builder.global_average("pool", map), tokens, layers: vec![] }
     }
 }
 

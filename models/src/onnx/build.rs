@@ -5,6 +5,8 @@
 //! The leading axis of the graph's inputs may be symbolic ([`Batch::Symbolic`]); every operator here
 //! keeps it in front and never bakes it into a constant.
 
+mod tokens;
+
 use ndarray::ArrayD;
 use tract_onnx::pb;
 use tract_onnx::prelude::*;
@@ -64,6 +66,11 @@ impl ConvGeometry {
     /// A convolution that keeps the extent at stride one (odd kernels).
     pub fn same(kernel: usize, stride: usize, groups: usize) -> Self {
         Self { kernel, stride, padding: kernel / 2, groups }
+    }
+
+    /// A convolution over patches of this extent, which neither overlap nor leave anything between them.
+    pub fn patches(extent: usize) -> Self {
+        Self { kernel: extent, stride: extent, padding: 0, groups: 1 }
     }
 
     fn extent(&self, input: usize) -> usize {

@@ -201,3 +201,53 @@ fn cifar10_is_streamed_as_it_is_loaded() {
     assert_eq!(whole.subset(&rows).unwrap().digest(), data.digest());
     assert!(stream.peak_bytes() < 2 * (4 << 20) + (16 << 20));
 }
+
+fn batches(stream: &Arc<Stream>, workers: usize, first: usize) -> Vec<crate::data::Batch> {
+    use crate::data::{Augment, Loader};
+    let augment = Augment::default_for(sedge_models::Modality::Image);
+    let loader = Loader::new(Arc::clone(stream), stream.input_spec(), augment, 8, 7, workers).unwrap();
+    assert_eq!(loader.batches_per_epoch(), 15);
+    loader.epoch(2, first).unwrap().map(Result::unwrap).collect()
+}
+
+#[test]
+fn a_loader_makes_the_same_batches_of_a_stream_on_any_number_of_workers_and_from_anywhere() {
+    let folder = shards(3, 41);
+    let stream = Arc::new(Stream::open(folder.path(), small()).unwrap());
+    let whole = batches(&stream, 1, 0);
+    assert_eq!(whole.len(), 15);
+    assert_eq!(batches(&stream, 3, 0), whole);
+    for first in [1, 4, 6, 14, 15] {
+        assert_eq!(batches(&stream, 2, first), whole[first..]);
+    }
+    // The plain views tell which samples came: as many as batches hold, none twice.
+    let seen: BTreeSet<Vec<u8>> = whole
+        .iter()
+        .flat_map(|batch| {
+            batch.inputs[0].1.outer_iter().map(|row| row.iter().flat_map(|v| v.to_le_bytes()).collect())
+        })
+        .collect();
+    assert_eq!(seen.len(), 240, "two views of each of 120 samples, all drawn apart");
+}
+
+#[test]
+fn a_loader_fills_up_with_others_where_samples_are_bad() {
+    let folder = shards(2, 61);
+    let mut tar = tar::Builder::new(Vec::new());
+    add(&mut tar, "bad.png", b"no picture");
+    add(&mut tar, "bad.cls", b"1");
+    std::fs::write(folder.path().join("shard-100.tar"), tar.into_inner().unwrap()).unwrap();
+    let options = StreamOptions { max_bad: 0.05, ..small() };
+    let stream = Arc::new(Stream::open(folder.path(), options).unwrap());
+    let all = batches(&stream, 2, 0);
+    assert!(all.iter().all(|batch| batch.inputs[0].1.shape() == [16, 3, 8, 8]));
+}
+
+#[test]
+fn a_survey_takes_as_many_as_half_a_chunk_holds() {
+    let folder = shards(4, 100);
+    let roomy = Stream::open(folder.path(), StreamOptions { chunk_bytes: 1 << 20, ..small() }).unwrap();
+    assert_eq!(roomy.survey().len(), 400);
+    let tight = Stream::open(folder.path(), StreamOptions { chunk_bytes: 160 * 192, ..small() }).unwrap();
+    assert_eq!(tight.survey().len(), 80);
+}

@@ -12,7 +12,7 @@ use sedge_models::compile::VIEWS;
 use sedge_models::objective::Objective;
 use serde::{Deserialize, Serialize};
 
-use super::{IMAGES_AND_WINDOWS, Known, Pretext, Setup, Strength, momentum};
+use super::{IMAGES_AND_WINDOWS, Known, Pretext, Setup, Strength, hidden, momentum};
 use crate::data::{DataError, Draw, Inputs, Sampler};
 use crate::pretrain::ConfigError;
 
@@ -25,8 +25,10 @@ const MASK: u64 = 1 << 32;
 pub(super) struct Settings {
     /// Share of the tokens that is hidden; 0.6 of images in the paper.
     mask_ratio: f64,
-    /// Tokens along each axis that are hidden together; 4 of 14 in the paper's images, at least.
-    block: usize,
+    /// Tokens along each axis that are hidden together; 4 of 14 in the paper's images, at least. Left out, 2, or
+    /// 1 where the grid is so small that blocks of 2 would leave no choice.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    block: Option<usize>,
     /// How many of the teacher's last layers are averaged; 6 for images in the paper, 8 for speech.
     layers: usize,
     /// Difference up to which the error is a square; 2 for images in the paper.
@@ -37,7 +39,7 @@ pub(super) struct Settings {
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { mask_ratio: 0.6, block: 2, layers: 6, beta: 2.0, ema: 0.99 }
+        Self { mask_ratio: 0.6, block: None, layers: 6, beta: 2.0, ema: 0.99 }
     }
 }
 
@@ -48,6 +50,8 @@ pub(super) struct Data2Vec {
     /// Tokens along each axis, and the values that each covers along it.
     grid: Vec<usize>,
     cells: Vec<usize>,
+    /// Tokens along each axis that are hidden together.
+    block: usize,
     /// Tokens hidden of a sample.
     hidden: usize,
 }
@@ -59,24 +63,19 @@ impl Known for Data2Vec {
     const VIEWS: Strength = Strength::Light;
 
     fn new(settings: Settings, setup: Setup<'_>) -> Result<Self, ConfigError> {
-        let value = |field, found: String, wanted: String| ConfigError::Value { field, found, wanted };
         let spatial = setup.input.shape.get(1..).unwrap_or_default();
         let grid = setup.architecture.token_grid(&setup.input.shape)?;
         let cells =
             spatial.iter().zip(&grid).map(|(extent, tokens)| extent.div_ceil((*tokens).max(1))).collect();
         let tokens: usize = grid.iter().product();
-        let ratio = settings.mask_ratio;
-        if !(ratio > 0.0 && ratio < 1.0) || tokens < 2 {
-            let wanted = format!("above 0 and below 1, of at least 2 tokens ({tokens} here)");
-            return Err(value("pretext.mask_ratio", ratio.to_string(), wanted));
-        }
+        let hidden = hidden(settings.mask_ratio, tokens)?;
         let longest = grid.iter().copied().min().unwrap_or(1);
-        if !(1..=longest).contains(&settings.block) {
+        let block = settings.block.unwrap_or(if longest < 4 { 1 } else { 2 });
+        if !(1..=longest).contains(&block) {
             let wanted = format!("from 1 to {longest}, the tokens along an axis");
-            return Err(value("pretext.block", settings.block.to_string(), wanted));
+            return Err(ConfigError::Value { field: "pretext.block", found: block.to_string(), wanted });
         }
-        let hidden = ((tokens as f64 * ratio).ceil() as usize).clamp(1, tokens - 1);
-        Ok(Self { settings, grid, cells, hidden })
+        Ok(Self { settings, grid, cells, block, hidden })
     }
 }
 
@@ -103,13 +102,13 @@ impl Data2Vec {
         let mut left = self.hidden;
         while left > 0 {
             let corner: Vec<usize> =
-                self.grid.iter().map(|tokens| rng.random_range(0..=tokens - self.settings.block)).collect();
+                self.grid.iter().map(|tokens| rng.random_range(0..=tokens - self.block)).collect();
             for (token, hidden) in mask.iter_mut().enumerate() {
                 let within = self
                     .place(token)
                     .iter()
                     .zip(&corner)
-                    .all(|(at, from)| (*from..from + self.settings.block).contains(at));
+                    .all(|(at, from)| (*from..from + self.block).contains(at));
                 if within && !*hidden && left > 0 {
                     *hidden = true;
                     left -= 1;

@@ -10,6 +10,7 @@ mod byol;
 mod data2vec;
 mod denoising;
 mod frame_rotation;
+mod mae;
 mod masked;
 mod mocov2;
 mod mocov3;
@@ -81,6 +82,14 @@ trait Known: Pretext + Sized + 'static {
     /// How much views are changed unless the run says so itself.
     const VIEWS: Strength = Strength::Strong;
 
+    /// The encoder, by the name of a preset, that is trained unless the run says so itself.
+    fn preset(modality: Modality) -> &'static str {
+        match modality {
+            Modality::Image => "image-small",
+            Modality::Imu => "imu-small",
+        }
+    }
+
     /// Makes it ready for `setup`.
     ///
     /// # Errors
@@ -111,6 +120,11 @@ macro_rules! methods {
         impl Method {
             fn fits(self) -> &'static [Modality] {
                 match self { $(Self::$name => <$kind>::FITS,)* }
+            }
+
+            /// The encoder, by the name of a preset, that it trains unless told otherwise.
+            pub fn preset(self, modality: Modality) -> &'static str {
+                match self { $(Self::$name => <$kind>::preset(modality),)* }
             }
 
             fn strength(self) -> Strength {
@@ -163,6 +177,8 @@ methods! {
     BarlowTwins = barlow_twins::BarlowTwins,
     /// Prediction of how an image was turned (Gidaris et al. 2018)
     Rotation = rotation::Rotation,
+    /// Reconstruction of the patches that a transformer did not see (He et al. 2022)
+    Mae = mae::MaskedAutoencoder,
     /// Reconstruction of masked patches or spans from the tokens in their places (Xie et al. 2022)
     Masked = masked::Masked,
     /// Reconstruction of a sample from a corrupted one (Vincent et al. 2008)
@@ -185,6 +201,12 @@ impl Method {
         clap::ValueEnum::to_possible_value(&self).map_or_else(String::new, |value| value.get_name().into())
     }
 
+    /// Every method that can be used on samples of `modality`.
+    pub fn fitting(modality: Modality) -> impl Iterator<Item = Self> {
+        let all = <Self as clap::ValueEnum>::value_variants().iter().copied();
+        all.filter(move |method| method.fits().contains(&modality))
+    }
+
     /// Whether it can be used on samples of `modality`.
     ///
     /// # Errors
@@ -193,9 +215,7 @@ impl Method {
         if self.fits().contains(&modality) {
             return Ok(());
         }
-        let methods = <Self as clap::ValueEnum>::value_variants().iter();
-        let fitting: Vec<String> =
-            methods.filter(|m| m.fits().contains(&modality)).map(|m| m.name()).collect();
+        let fitting: Vec<String> = Self::fitting(modality).map(Self::name).collect();
         Err(ConfigError::Value {
             field: "method",
             found: self.name(),
@@ -229,6 +249,21 @@ impl Method {
 /// The momentum of a teacher that rises from `start` to one along a cosine (Grill et al. 2020, section 3.3).
 fn momentum(start: f64, progress: f64) -> f64 {
     1.0 - (1.0 - start) * (1.0 + (std::f64::consts::PI * progress).cos()) / 2.0
+}
+
+/// How many of `places` are hidden by `mask_ratio`: at least one, and not all.
+///
+/// # Errors
+/// When the ratio is not between 0 and 1, or there are fewer than two places.
+fn hidden(mask_ratio: f64, places: usize) -> Result<usize, ConfigError> {
+    if mask_ratio > 0.0 && mask_ratio < 1.0 && places > 1 {
+        return Ok(((places as f64 * mask_ratio).ceil() as usize).clamp(1, places - 1));
+    }
+    Err(ConfigError::Value {
+        field: "pretext.mask_ratio",
+        found: mask_ratio.to_string(),
+        wanted: format!("above 0 and below 1, of at least 2 places to mask ({places} here)"),
+    })
 }
 
 /// A method's settings from the `[pretext]` table.
