@@ -15,7 +15,6 @@ pub(crate) use check::{default_opset, model as check_written, place};
 pub(crate) use edit::lift;
 pub use edit::{initializers, replace_initializers};
 pub use error::OnnxError;
-
 pub use inspect::{OnnxSummary, ValueSummary};
 pub use join::join;
 
