@@ -61,7 +61,7 @@ pub(super) fn run(args: Args, out: &mut dyn Write) -> Result<(), CliError> {
 fn start(args: &Args) -> Result<(PretrainConfig, Origin), CliError> {
     let file = args.config.as_deref().map(Settings::read).transpose()?.unwrap_or_default();
     let settings = args.settings.clone().over(file);
-    let source = settings.data.clone().resolve()?;
+    let source = settings.source()?;
     let data = source.open(settings.batch())?;
     Ok((settings.resolve(data.modality())?, data))
 }

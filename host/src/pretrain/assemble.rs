@@ -9,7 +9,7 @@ use sedge_models::architecture::Form;
 use sedge_models::{InputSpec, Tensors};
 
 use super::checkpoint::sha256;
-use super::config::PretrainConfig;
+use super::config::{ConfigError, PretrainConfig};
 use super::directory::RunDirectory;
 use super::error::PretrainError;
 use super::method::{Pretext, Setup};
@@ -17,7 +17,7 @@ use super::progress::Progress;
 use super::run::{Job, Measure, Outcome, pretrain};
 use super::stop::Stop;
 use crate::data::{Dataset, Loader, Origin, Sampler, split};
-use crate::encoder::{EncoderError, Trained, embed, onnx, pretraining_step};
+use crate::encoder::{EncoderError, Trained, embed, onnx, pair_step, pretraining_step};
 use crate::evaluate::Knn;
 
 /// Share of the groups whose samples are asked about, the rest being their neighbours.
@@ -30,6 +30,7 @@ const MOST_NEIGHBOURS: usize = 2000;
 pub struct Pretraining {
     config: PretrainConfig,
     input: InputSpec,
+    second: Option<InputSpec>,
     pretext: Arc<dyn Pretext>,
     loader: Loader,
     engine: TractStep,
@@ -51,13 +52,21 @@ impl Pretraining {
         let augment = config.augment.clone().into();
         let setup = Setup { architecture: &config.architecture, input: &input, config };
         let pretext: Arc<dyn Pretext> = Arc::from(config.method.pretext(setup)?);
-        let step = pretraining_step(config, &input, &*pretext)?;
-        let loader = Loader::new(data, input.clone(), augment, config.batch, config.seed, config.workers)?
-            .with_neighbours(config.neighbour_ms.saturating_mul(1_000_000))
-            .with_sampler(Arc::clone(&pretext) as Arc<dyn Sampler>)?;
+        let second = second_input(&data, config, &*pretext)?;
+        let step = match pretext.second().zip(second.as_ref()) {
+            Some(second) => pair_step(config, &input, second, &*pretext)?,
+            None => pretraining_step(config, &input, &*pretext)?,
+        };
+        let mut loader =
+            Loader::new(data, input.clone(), augment, config.batch, config.seed, config.workers)?
+                .with_neighbours(config.neighbour_ms.saturating_mul(1_000_000));
+        if let Some((second, augment)) = second.clone().zip(config.second_augment.clone()) {
+            loader = loader.with_second(second, augment)?;
+        }
+        let loader = loader.with_sampler(Arc::clone(&pretext) as Arc<dyn Sampler>)?;
         let engine = TractStep::with_options(&step, Options::parallel()).map_err(PretrainError::State)?;
         let (config, step_digest) = (config.clone(), sha256(&step.onnx));
-        Ok(Self { config, input, pretext, loader, engine, neighbours, data_digest, step_digest })
+        Ok(Self { config, input, second, pretext, loader, engine, neighbours, data_digest, step_digest })
     }
 
     /// Runs in `run`, going on from its checkpoint where there is one.
@@ -78,6 +87,7 @@ impl Pretraining {
         let job = Job {
             config,
             input,
+            second: self.second.as_ref(),
             scalars: &|progress| self.pretext.scalars(progress),
             loader: &self.loader,
             engine: &mut self.engine,
@@ -87,6 +97,26 @@ impl Pretraining {
         };
         pretrain(job, run, progress, stop)
     }
+}
+
+/// What the second encoder reads, where `pretext` trains one.
+fn second_input(
+    data: &Origin,
+    config: &PretrainConfig,
+    pretext: &dyn Pretext,
+) -> Result<Option<InputSpec>, ConfigError> {
+    if pretext.second().is_none() {
+        return Ok(None);
+    }
+    let refused = || ConfigError::Value {
+        field: "method",
+        found: config.method.name(),
+        wanted:
+            "one for data of one part; this one reads recordings of a camera and an IMU: an .mcap file with \
+                 both, or `sim`"
+                .into(),
+    };
+    data.known().second_spec().map(Some).ok_or_else(refused)
 }
 
 /// Labelled samples of the training data in two parts that share no group.

@@ -7,6 +7,7 @@
 
 mod barlow_twins;
 mod byol;
+mod cross_modal;
 mod data2vec;
 mod denoising;
 mod frame_rotation;
@@ -48,6 +49,11 @@ pub trait Pretext: Sampler {
         2 * samples
     }
 
+    /// The encoder of the second part of samples that are pairs, where one is trained beside the first.
+    fn second(&self) -> Option<&Architecture> {
+        None
+    }
+
     /// How many of its patches the encoder sees, where a method shows it some only.
     fn keep(&self) -> Option<usize> {
         None
@@ -79,6 +85,9 @@ trait Known: Pretext + Sized + 'static {
     /// What it can be used on.
     const FITS: &'static [Modality];
 
+    /// Whether it takes each image together with the window of a series around its time.
+    const PAIRS: bool = false;
+
     /// How much views are changed unless the run says so itself.
     const VIEWS: Strength = Strength::Strong;
 
@@ -102,6 +111,8 @@ trait Known: Pretext + Sized + 'static {
 enum Strength {
     /// Crops, colours, noise and rotations, as methods need that compare views.
     Strong,
+    /// Crops, windows as they are, for methods by which left is not right.
+    Crops,
     /// Crops and mirrored images, windows as they are, for methods that predict what they were shown.
     Light,
 }
@@ -120,6 +131,11 @@ macro_rules! methods {
         impl Method {
             fn fits(self) -> &'static [Modality] {
                 match self { $(Self::$name => <$kind>::FITS,)* }
+            }
+
+            /// Whether it takes each image together with the window of a series around its time.
+            pub fn pairs(self) -> bool {
+                match self { $(Self::$name => <$kind>::PAIRS,)* }
             }
 
             /// The encoder, by the name of a preset, that it trains unless told otherwise.
@@ -189,6 +205,8 @@ methods! {
     NextSegment = next_segment::NextSegment,
     /// Prediction of how the sensor's axes were turned (Saeed et al. 2019)
     FrameRotation = frame_rotation::FrameRotation,
+    /// Contrast of camera frames with what the IMU felt around their time (Radford et al. 2021)
+    CrossModal = cross_modal::CrossModal,
     /// Prediction of what a slow teacher makes of the whole sample (Baevski et al. 2022)
     #[value(name = "data2vec")]
     #[serde(rename = "data2vec")]
@@ -226,14 +244,15 @@ impl Method {
     /// How views of images are made unless the run says so itself.
     pub fn image_augment(self) -> ImageAugment {
         let strong = ImageAugment::default();
+        let crops = ImageAugment {
+            crop_probability: strong.crop_probability,
+            crop_area: [0.2, 1.0],
+            ..ImageAugment::none()
+        };
         match self.strength() {
             Strength::Strong => strong,
-            Strength::Light => ImageAugment {
-                crop_probability: strong.crop_probability,
-                crop_area: [0.2, 1.0],
-                flip_probability: strong.flip_probability,
-                ..ImageAugment::none()
-            },
+            Strength::Crops => crops,
+            Strength::Light => ImageAugment { flip_probability: strong.flip_probability, ..crops },
         }
     }
 
@@ -241,7 +260,7 @@ impl Method {
     pub fn window_augment(self) -> WindowAugment {
         match self.strength() {
             Strength::Strong => WindowAugment::default(),
-            Strength::Light => WindowAugment::none(),
+            Strength::Crops | Strength::Light => WindowAugment::none(),
         }
     }
 }
