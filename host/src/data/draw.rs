@@ -3,6 +3,7 @@
 //! so that any worker at any time draws the same.
 
 use std::fmt::Debug;
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use ndarray::ArrayD;
@@ -207,12 +208,20 @@ impl<'a> Draw<'a> {
     }
 
     fn neighbour(&self, index: usize, rng: &mut ChaCha8Rng) -> usize {
-        let span = self.recipe.neighbours;
-        if span == 0 {
-            return index;
+        match self.recipe.neighbours {
+            0 => index,
+            span => rng.random_range(self.near(index, span)),
         }
+    }
+
+    /// The samples around `index` that are of the same uninterrupted stream and
+    /// at most `span` of [`Dataset::order`] away, itself among them.
+    pub fn near(&self, index: usize, span: u64) -> RangeInclusive<usize> {
         let order = self.data().order();
         let (mut first, mut last) = (index, index);
+        if index >= order.len() {
+            return first..=last;
+        }
         // Order falls where one stream ends and the next begins.
         while first > 0 && order[first - 1] < order[first] && order[index] - order[first - 1] <= span {
             first -= 1;
@@ -223,7 +232,7 @@ impl<'a> Draw<'a> {
         {
             last += 1;
         }
-        rng.random_range(first..=last)
+        first..=last
     }
 
     fn wrong_augment(&self) -> DataError {

@@ -8,7 +8,7 @@ use ndarray::{Array2, Axis};
 use sedge_models::architecture::{Block, Conv1d, Form, InvertedResidual};
 
 use super::*;
-use crate::data::{Dataset, Samples};
+use crate::data::{Augment, Dataset, Loader, Samples};
 use crate::encoder::{Trained, embed, onnx};
 use crate::pretrain::{
     DataSettings, Method, Outcome, PretrainConfig, PretrainError, Pretrained, Pretraining, Progress,
@@ -50,7 +50,6 @@ fn pairs(n: usize, first: usize) -> Dataset {
 fn config(epochs: u32) -> PretrainConfig {
     let block = |stride| Block { channels: 12, stride, expand: 2 };
     let net = InvertedResidual { stem: 12, stem_stride: 1, blocks: vec![block(2), block(1)], last: 32 };
-    // Columns are averaged, so that places are told by what the first layers saw beside the borders.
     let second = Conv1d { channels: vec![16, 32], strides: vec![2, 2], kernel: 5 };
     let second = toml::Value::try_from(ArchitectureSetting::Table(Architecture::Conv1d(second))).unwrap();
     let pretext = [("second".to_string(), second), ("out".to_string(), 16.into())].into_iter().collect();
@@ -113,4 +112,43 @@ fn frames_held_out_find_their_windows() {
     // Chance is one of twenty-four.
     assert!(before < 0.25, "{before}");
     assert!(after.iter().all(|share| *share > 0.5), "{after:?}");
+}
+
+#[test]
+fn a_frame_and_its_window_are_drawn_into_the_same_row() {
+    let config = config(1);
+    let data = Arc::new(pairs(20, 0));
+    let (input, second) = (data.input_spec(None), data.second_spec().unwrap());
+    let setup = Setup { architecture: &config.architecture, input: &input, config: &config };
+    let method: Arc<dyn Sampler> = Arc::from(config.method.pretext(setup).unwrap() as Box<dyn Sampler>);
+    let none = sedge_augment::WindowAugment::none();
+    let loader = Loader::new(Arc::clone(&data), input.clone(), Augment::none_for(Modality::Image), 16, 1, 1);
+    let alone = loader.unwrap();
+    let said = alone.clone().with_sampler(Arc::clone(&method)).unwrap_err().to_string();
+    assert!(said.contains("pairs"), "{said}");
+    let loader = alone.with_second(second.clone(), none).unwrap().with_sampler(method).unwrap();
+    let batch = loader.epoch(0, 0).unwrap().next().unwrap().unwrap();
+    let indices = batch.indices.clone();
+    for ((name, drawn), (wanted, spec)) in
+        batch.inputs.into_iter().zip([("views", &input), ("second", &second)])
+    {
+        assert_eq!(name, wanted);
+        let expected = data.batch_f32(&indices, spec).unwrap();
+        let difference = (&drawn - &expected).iter().fold(0f32, |most, v| most.max(v.abs()));
+        assert!(difference < 1e-5, "{name}: {difference}");
+    }
+}
+
+#[test]
+fn images_alone_are_refused() {
+    let Samples::Pairs { width, height, pixels, .. } = pairs(20, 0).samples().clone() else { panic!() };
+    let images = Samples::Images { width, height, pixels };
+    let images = Dataset::new(images, None, vec![0; 20], vec![0; 20]).unwrap();
+    let refused = Pretraining::prepare(Arc::new(images), &config(1)).map(|_| ()).unwrap_err();
+    assert!(matches!(refused, PretrainError::Config(_)) && refused.to_string().contains("IMU"), "{refused}");
+    let unknown = Settings { second: ArchitectureSetting::Preset("imu-smal".into()), ..Settings::default() };
+    let config = config(1);
+    let input = pairs(2, 0).input_spec(None);
+    let setup = Setup { architecture: &config.architecture, input: &input, config: &config };
+    assert!(CrossModal::new(unknown, setup).unwrap_err().to_string().contains("imu-small"));
 }

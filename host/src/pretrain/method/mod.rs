@@ -20,6 +20,7 @@ mod predictive_coding;
 mod rotation;
 mod simclr;
 mod simsiam;
+mod temporal_contrast;
 #[cfg(test)]
 mod tests;
 mod vicreg;
@@ -205,6 +206,8 @@ methods! {
     NextSegment = next_segment::NextSegment,
     /// Prediction of how the sensor's axes were turned (Saeed et al. 2019)
     FrameRotation = frame_rotation::FrameRotation,
+    /// Contrast of frames near in time with others (Sermanet et al. 2018)
+    TemporalContrast = temporal_contrast::TemporalContrast,
     /// Contrast of camera frames with what the IMU felt around their time (Radford et al. 2021)
     CrossModal = cross_modal::CrossModal,
     /// Prediction of what a slow teacher makes of the whole sample (Baevski et al. 2022)
