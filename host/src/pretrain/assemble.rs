@@ -15,6 +15,7 @@ use super::error::PretrainError;
 use super::method::{Pretext, Setup};
 use super::progress::Progress;
 use super::run::{Job, Measure, Outcome, pretrain};
+use super::start::Start;
 use super::stop::Stop;
 use crate::data::{Dataset, Loader, Origin, Sampler, split};
 use crate::encoder::{EncoderError, Trained, embed, onnx, pair_step, pretraining_step};
@@ -47,13 +48,17 @@ impl Pretraining {
     /// [`PretrainError`] when data, encoder and settings do not fit each other.
     pub fn prepare(data: impl Into<Origin>, config: &PretrainConfig) -> Result<Self, PretrainError> {
         let data = data.into();
-        let input = data.input_spec(config.data.image_size);
+        let start = config.from.as_deref().map(Start::read).transpose()?;
+        let mut input = data.input_spec(config.data.image_size);
+        if let Some(start) = &start {
+            start.normalise_like(&mut input);
+        }
         let (data_digest, neighbours) = (data.digest(), Neighbours::of(data.known(), config.seed)?);
         let augment = config.augment.clone().into();
         let setup = Setup { architecture: &config.architecture, input: &input, config };
         let pretext: Arc<dyn Pretext> = Arc::from(config.method.pretext(setup)?);
         let second = second_input(&data, config, &*pretext)?;
-        let step = match pretext.second().zip(second.as_ref()) {
+        let mut step = match pretext.second().zip(second.as_ref()) {
             Some(second) => pair_step(config, &input, second, &*pretext)?,
             None => pretraining_step(config, &input, &*pretext)?,
         };
@@ -64,7 +69,14 @@ impl Pretraining {
             loader = loader.with_second(second, augment)?;
         }
         let loader = loader.with_sampler(Arc::clone(&pretext) as Arc<dyn Sampler>)?;
-        let engine = TractStep::with_options(&step, Options::parallel()).map_err(PretrainError::State)?;
+        let fitted = start.map(|start| start.weights_of(&config.architecture, &input.shape)).transpose()?;
+        if let Some(fitted) = &fitted {
+            fitted.put_into(&mut step.initial);
+        }
+        let mut engine = TractStep::with_options(&step, Options::parallel()).map_err(PretrainError::State)?;
+        if let (Some(fitted), Some(batch)) = (&fitted, loader.epoch(0, 0)?.next()) {
+            fitted.unfold(&mut engine, &mut step.initial, &batch?, &pretext.scalars(0.0))?;
+        }
         let (config, step_digest) = (config.clone(), sha256(&step.onnx));
         Ok(Self { config, input, second, pretext, loader, engine, neighbours, data_digest, step_digest })
     }

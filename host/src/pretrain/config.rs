@@ -143,6 +143,9 @@ pub struct PretrainConfig {
     pub checkpoint_every: u32,
     /// Where the data is.
     pub data: DataConfig,
+    /// What the encoder's first weights are taken from: a run, a bundle or an ONNX file. Without, they are drawn.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from: Option<PathBuf>,
     /// The encoder.
     pub architecture: Architecture,
     /// How views are made.

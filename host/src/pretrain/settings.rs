@@ -2,7 +2,7 @@
 //! out, and one definition serves both, so that a flag and a key never differ in name or meaning.
 //! [`Settings::resolve`] turns what was said into a [`PretrainConfig`] with nothing left open.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use sedge_augment::{ImageAugment, WindowAugment};
@@ -31,6 +31,10 @@ pub struct Settings {
     /// Encoder: the name of a preset, or in the file a table [default: image-small or imu-small]
     #[arg(long, value_name = "NAME", help_heading = "Model")]
     pub architecture: Option<ArchitectureSetting>,
+    /// Start from the encoder's weights in a run directory, a .sedge bundle or an .onnx file, and, where it tells,
+    /// with its architecture and its normalisation of samples [default: weights drawn by the seed]
+    #[arg(long, value_name = "WEIGHTS", help_heading = "Model")]
+    pub from: Option<PathBuf>,
     /// Passes over the data [default: 100]
     #[arg(long, value_name = "N", help_heading = "Training")]
     pub epochs: Option<u32>,
@@ -237,6 +241,7 @@ impl Settings {
             data: self.data.over(below.data),
             method: self.method.or(below.method),
             architecture: self.architecture.or(below.architecture),
+            from: self.from.or(below.from),
             epochs: self.epochs.or(below.epochs),
             batch: self.batch.or(below.batch),
             optimizer: self.optimizer.or(below.optimizer),
@@ -304,6 +309,7 @@ impl Settings {
         let config = PretrainConfig {
             data,
             method,
+            from: self.from,
             architecture,
             epochs,
             batch,

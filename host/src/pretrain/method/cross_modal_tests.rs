@@ -122,11 +122,11 @@ fn a_frame_and_its_window_are_drawn_into_the_same_row() {
     let setup = Setup { architecture: &config.architecture, input: &input, config: &config };
     let method: Arc<dyn Sampler> = Arc::from(config.method.pretext(setup).unwrap() as Box<dyn Sampler>);
     let none = sedge_augment::WindowAugment::none();
-    let loader = Loader::new(Arc::clone(&data), input.clone(), Augment::none_for(Modality::Image), 16, 1, 1);
-    let alone = loader.unwrap();
-    let said = alone.clone().with_sampler(Arc::clone(&method)).unwrap_err().to_string();
+    let augment = Augment::none_for(Modality::Image);
+    let loader = || Loader::new(Arc::clone(&data), input.clone(), augment.clone(), 16, 1, 1).unwrap();
+    let said = loader().with_sampler(Arc::clone(&method)).unwrap_err().to_string();
     assert!(said.contains("pairs"), "{said}");
-    let loader = alone.with_second(second.clone(), none).unwrap().with_sampler(method).unwrap();
+    let loader = loader().with_second(second.clone(), none).unwrap().with_sampler(method).unwrap();
     let batch = loader.epoch(0, 0).unwrap().next().unwrap().unwrap();
     let indices = batch.indices.clone();
     for ((name, drawn), (wanted, spec)) in

@@ -10,6 +10,7 @@ mod byol;
 mod cross_modal;
 mod data2vec;
 mod denoising;
+mod distil;
 mod frame_rotation;
 mod mae;
 mod masked;
@@ -210,6 +211,8 @@ methods! {
     TemporalContrast = temporal_contrast::TemporalContrast,
     /// Contrast of camera frames with what the IMU felt around their time (Radford et al. 2021)
     CrossModal = cross_modal::CrossModal,
+    /// Prediction of a large encoder's embeddings (Romero et al. 2015; Navaneet et al. 2021)
+    Distil = distil::Distil,
     /// Prediction of what a slow teacher makes of the whole sample (Baevski et al. 2022)
     #[value(name = "data2vec")]
     #[serde(rename = "data2vec")]
