@@ -126,7 +126,7 @@ fn a_run_goes_on_from_a_run_a_bundle_and_files() {
         );
         let state =
             Checkpoint::read(&at(&format!("after{number}")).join("checkpoint.sedge-run")).unwrap().state;
-        for (name, value) in state.iter().filter(|(name, _)| name.ends_with("/teacher")) {
+        for (name, value) in state.iter().filter(|(name, _)| name.ends_with("conv.weight/teacher")) {
             let followed = &state[name.trim_end_matches("/teacher")];
             assert!(change(followed, value) < 1e-5, "{from}: {name}");
         }

@@ -65,8 +65,11 @@ fn check(name: &str, encoder: tract_onnx::pb::ModelProto, objective: Objective, 
     }
 }
 
+/// An optimiser, its name in the goldens, and the head of so many outputs that goes with it.
+type Case = (&'static str, Optimizer, fn(usize) -> ProjectionHead);
+
 /// One linear layer with SGD, two with AdamW.
-fn cases() -> [(&'static str, Optimizer, fn(usize) -> ProjectionHead); 2] {
+fn cases() -> [Case; 2] {
     let two = |out| ProjectionHead::new(8, out);
     [("sgd", Optimizer::SGD, ProjectionHead::linear), ("adamw", ADAMW, two)]
 }
