@@ -4,6 +4,7 @@
 //! Where two views of a sample are compared, rows `i` and `i + batch / 2` are the two.
 
 mod barlow_twins;
+mod boltzmann;
 mod byol;
 mod cells;
 mod cross_entropy;
@@ -31,6 +32,7 @@ use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 use tract_onnx::prelude::*;
 
+pub use boltzmann::{MAX_GIBBS_STEPS, Visible};
 pub use head::{HeadNorm, MAX_LAYERS, ProjectionHead};
 pub use masked_reconstruction::Distance;
 pub(crate) use rows::half_squared_distance;
@@ -143,6 +145,19 @@ pub enum Objective {
     MaskedReconstruction {
         /// Width of the decoder's hidden layer; a single linear layer without.
         decoder: Option<usize>,
+    },
+    /// Stacked restricted Boltzmann machines, one a layer of a perceptron of logistic units, by
+    /// contrastive divergence (Hinton 2002; Hinton, Osindero & Teh 2006), persistent or not (Tieleman
+    /// 2008). The step is given `gates` `[layers]`, one where a layer learns and zero where it stays, and
+    /// for each layer `noise.<i>.hidden` `[steps, batch, hidden]`, uniform in 0..1, and
+    /// `noise.<i>.visible` `[steps, batch, visible]`, uniform too, but standard normal for Gaussian units.
+    Boltzmann {
+        /// Gibbs steps from data, or chains, to negatives: the k of CD-k, 1 to [`MAX_GIBBS_STEPS`].
+        steps: usize,
+        /// Whether chains go on from step to step (PCD) or begin at the data (CD).
+        persistent: bool,
+        /// What the lowest machine's visible units are.
+        visible: Visible,
     },
     /// Reconstruct what was masked out of a sample, every cell from the token in its place: of images by any
     /// encoder (SimMIM; Xie et al. 2022), of windows, whose cells are spans of time. Reads `tokens`.
@@ -278,6 +293,8 @@ pub(crate) struct Wired {
     pub(crate) teacher: Option<Teacher>,
     /// Other state.
     pub(crate) carried: Vec<Carried>,
+    /// Weights that move only where a value `[1]` is above zero, not even by decay or momentum.
+    pub(crate) gated: Vec<(String, OutletId)>,
 }
 
 impl Wired {
@@ -291,6 +308,7 @@ impl Wired {
             metrics: vec![],
             teacher: None,
             carried: vec![],
+            gated: vec![],
         }
     }
 }
@@ -318,6 +336,7 @@ impl Objective {
             Self::MocoV3 { .. } => "moco-v3",
             Self::Data2Vec { .. } => "data2vec",
             Self::MaskedReconstruction { .. } => "masked-reconstruction",
+            Self::Boltzmann { .. } => "boltzmann",
             Self::MaskedModelling { .. } => "masked-modelling",
             Self::MaskedAutoencoder { .. } => "masked-autoencoder",
             Self::PairPrediction { .. } => "pair-prediction",
@@ -393,6 +412,7 @@ impl Objective {
                 Setting::fraction("ema", *ema)
             }
             Self::MaskedReconstruction { decoder } => width("decoder", decoder.unwrap_or(1)),
+            Self::Boltzmann { steps, .. } => Setting::range("steps", *steps, 1, MAX_GIBBS_STEPS),
             Self::MaskedModelling { decoder, .. } => width("decoder", decoder.unwrap_or(1)),
             Self::MaskedAutoencoder { decoder, .. } => decoder.check("decoder"),
             Self::PairPrediction { hidden } => width("hidden", *hidden),
@@ -437,6 +457,11 @@ impl Objective {
             }
             Self::MaskedReconstruction { decoder } => {
                 masked_reconstruction::wire(graph, student, *decoder, rng)
+            }
+            Self::Boltzmann { steps, persistent, visible } => {
+                let sampling =
+                    boltzmann::Sampling { steps: *steps, persistent: *persistent, visible: *visible };
+                boltzmann::wire(graph, student, sampling, rng)
             }
             Self::MaskedModelling { decoder, distance } => {
                 masked_reconstruction::wire_cells(graph, student, *decoder, *distance, rng)
