@@ -6,14 +6,15 @@ use std::path::PathBuf;
 use super::CliError;
 use super::shown::{warn_of, write_json};
 use crate::data::Origin;
+use crate::pretrain::{ArchitectureSetting, Pretraining, Start, span};
 use crate::pretrain::{Outcome, Position, PretrainConfig, Progress, RunDirectory, Settings, Stop, Summary};
-use crate::pretrain::{Pretraining, span};
 
 /// Flags of `sedge pretrain`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   sedge pretrain --data photos/ --image-size 64 --epochs 50 --out runs/photos
   sedge pretrain imu.toml --data walk.csv --seed 3 --out runs/walk
+  sedge pretrain --data new-photos/ --from runs/photos --out runs/new-photos
   sedge pretrain --resume --out runs/photos
 
 A CONFIG.toml holds the same names with underscores (`warmup_epochs = 5`), data under [data], and
@@ -60,8 +61,11 @@ pub(super) fn run(args: Args, out: &mut dyn Write) -> Result<(), CliError> {
 
 fn start(args: &Args) -> Result<(PretrainConfig, Origin), CliError> {
     let file = args.config.as_deref().map(Settings::read).transpose()?.unwrap_or_default();
-    let settings = args.settings.clone().over(file);
-    let source = settings.data.clone().resolve()?;
+    let mut settings = args.settings.clone().over(file);
+    if let (None, Some(from)) = (&settings.architecture, &settings.from) {
+        settings.architecture = Start::read(from)?.architecture.map(ArchitectureSetting::Table);
+    }
+    let source = settings.source()?;
     let data = source.open(settings.batch())?;
     Ok((settings.resolve(data.modality())?, data))
 }

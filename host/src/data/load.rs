@@ -16,6 +16,9 @@ const IMAGES_AT_ONCE: usize = 256;
 /// Recordings of a file begin two to the power of this many nanoseconds apart: almost five hours.
 const RECORDING_BITS: u32 = 44;
 
+/// Folders of images begin two to the power of this many files apart.
+const FOLDER_BITS: u32 = 32;
+
 /// Loads data into memory.
 ///
 /// | `source` | gives |
@@ -96,7 +99,11 @@ fn load_images(name: &str, path: &Path, options: &LoadOptions) -> Result<Dataset
         for (&index, picture) in part.iter().zip(pictures) {
             let label = all[index].label;
             match picture {
-                Ok(picture) => sink.push(picture, Tag { label, group: index as u32, order: index as u64 })?,
+                Ok(picture) => {
+                    // Files of one folder may be frames of one video; those of the next are not.
+                    let order = (u64::from(label.unwrap_or(0)) << FOLDER_BITS) + index as u64;
+                    sink.push(picture, Tag { label, group: index as u32, order })?;
+                }
                 Err(why) => sink.skip(format!("image {}", index + 1), why)?,
             }
         }

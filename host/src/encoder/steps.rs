@@ -3,10 +3,11 @@
 
 use prost::Message;
 use sedge_models::architecture::{Architecture, Form, fold};
-use sedge_models::compile::{Recipe, compile};
+use sedge_models::compile::{Recipe, SECOND, compile};
 use sedge_models::lora;
 use sedge_models::objective::{Objective, ProjectionHead};
 use sedge_models::onnx::build::Batch;
+use sedge_models::onnx::join;
 use sedge_models::optimizer::Optimizer;
 use sedge_models::selection::{Choice, Selection, SelectionError, describe_stages};
 use sedge_models::{InputSpec, Tensors, TrainingStep};
@@ -101,6 +102,39 @@ pub fn pretraining_step(
     let encoder = Trained::fresh(&config.architecture, input, config.seed)?;
     let (rows, keep) = (pretext.rows(config.batch), pretext.keep());
     full_step(&encoder, (rows, keep), pretext.objective(), Training::of(config))
+}
+
+/// [`pretraining_step`] of two encoders at once: beside the configuration's, the one that `pretext` names for the
+/// second part of samples, which reads `second`. Its input is called [`SECOND`], its weights `second.` and their
+/// names.
+///
+/// # Errors
+/// As [`pretraining_step`].
+pub fn pair_step(
+    config: &PretrainConfig,
+    input: &InputSpec,
+    (architecture, second): (&Architecture, &InputSpec),
+    pretext: &dyn Pretext,
+) -> Result<TrainingStep, EncoderError> {
+    let first = Trained::fresh(&config.architecture, input, config.seed)?;
+    let second = Trained::fresh(architecture, second, config.seed.wrapping_add(1))?;
+    let (rows, keep) = (pretext.rows(config.batch), pretext.keep());
+    let graph = config.architecture.training_graph(rows, &input.shape, &first.weights, keep)?;
+    let beside = architecture.training_graph(rows, &second.input.shape, &second.weights, None)?;
+    let renamed = |name: String| format!("{SECOND}.{name}");
+    let mut trained = choose(&config.architecture, &first.weights, &Selection::All)?.trained;
+    let others = choose(architecture, &second.weights, &Selection::All)?.trained;
+    trained.extend(others.into_iter().map(renamed));
+    let mut statistics = first.weights;
+    statistics.extend(second.weights.into_iter().map(|(name, value)| (renamed(name), value)));
+    Ok(compile(Recipe {
+        statistics,
+        optimizer: optimizer(config.optimizer),
+        lr: config.lr as f32,
+        weight_decay: config.weight_decay as f32,
+        seed: config.seed,
+        ..Recipe::new(join(graph, beside, SECOND)?, trained, pretext.objective())
+    })?)
 }
 
 /// The step that trains every layer of `encoder` and a linear classifier by cross entropy with AdamW,

@@ -15,9 +15,10 @@ use super::error::PretrainError;
 use super::method::{Pretext, Setup};
 use super::progress::Progress;
 use super::run::{Job, Measure, Outcome, pretrain};
+use super::start::Start;
 use super::stop::Stop;
 use crate::data::{Dataset, Loader, Origin, Sampler, split};
-use crate::encoder::{EncoderError, Trained, embed, onnx, pretraining_step};
+use crate::encoder::{EncoderError, Trained, embed, onnx, pair_step, pretraining_step};
 use crate::evaluate::Knn;
 
 /// Share of the groups whose samples are asked about, the rest being their neighbours.
@@ -30,6 +31,7 @@ const MOST_NEIGHBOURS: usize = 2000;
 pub struct Pretraining {
     config: PretrainConfig,
     input: InputSpec,
+    second: Option<InputSpec>,
     pretext: Arc<dyn Pretext>,
     loader: Loader,
     engine: TractStep,
@@ -46,23 +48,42 @@ impl Pretraining {
     /// [`PretrainError`] when data, encoder and settings do not fit each other.
     pub fn prepare(data: impl Into<Origin>, config: &PretrainConfig) -> Result<Self, PretrainError> {
         let data = data.into();
-        let input = data.input_spec(config.data.image_size);
+        let start = config.from.as_deref().map(Start::read).transpose()?;
+        let mut input = data.input_spec(config.data.image_size);
+        if let Some(start) = &start {
+            start.normalise_like(&mut input);
+        }
         let (data_digest, neighbours) = (data.digest(), Neighbours::of(data.known(), config.seed)?);
         let augment = config.augment.clone().into();
         let setup = Setup { architecture: &config.architecture, input: &input, config };
         let pretext: Arc<dyn Pretext> = Arc::from(config.method.pretext(setup)?);
         accumulates(config, &*pretext)?;
-        let step = pretraining_step(config, &input, &*pretext)?;
-        let loader = Loader::new(data, input.clone(), augment, config.batch, config.seed, config.workers)?
-            .with_neighbours(config.neighbour_ms.saturating_mul(1_000_000))
-            .with_sampler(Arc::clone(&pretext) as Arc<dyn Sampler>)?;
+        let second = second_input(&data, config, &*pretext)?;
+        let mut step = match pretext.second().zip(second.as_ref()) {
+            Some(second) => pair_step(config, &input, second, &*pretext)?,
+            None => pretraining_step(config, &input, &*pretext)?,
+        };
+        let mut loader =
+            Loader::new(data, input.clone(), augment, config.batch, config.seed, config.workers)?
+                .with_neighbours(config.neighbour_ms.saturating_mul(1_000_000));
+        if let Some((second, augment)) = second.clone().zip(config.second_augment.clone()) {
+            loader = loader.with_second(second, augment)?;
+        }
+        let loader = loader.with_sampler(Arc::clone(&pretext) as Arc<dyn Sampler>)?;
         if config.accumulate > loader.batches_per_epoch() {
             let wanted = format!("at most the {} batches of an epoch", loader.batches_per_epoch());
             return Err(refused(config, wanted).into());
         }
-        let engine = TractStep::with_options(&step, Options::parallel()).map_err(PretrainError::State)?;
+        let fitted = start.map(|start| start.weights_of(&config.architecture, &input.shape)).transpose()?;
+        if let Some(fitted) = &fitted {
+            fitted.put_into(&mut step.initial);
+        }
+        let mut engine = TractStep::with_options(&step, Options::parallel()).map_err(PretrainError::State)?;
+        if let (Some(fitted), Some(batch)) = (&fitted, loader.epoch(0, 0)?.next()) {
+            fitted.unfold(&mut engine, &mut step.initial, &batch?, &pretext.scalars(0.0))?;
+        }
         let (config, step_digest) = (config.clone(), sha256(&step.onnx));
-        Ok(Self { config, input, pretext, loader, engine, neighbours, data_digest, step_digest })
+        Ok(Self { config, input, second, pretext, loader, engine, neighbours, data_digest, step_digest })
     }
 
     /// Runs in `run`, going on from its checkpoint where there is one.
@@ -83,6 +104,7 @@ impl Pretraining {
         let job = Job {
             config,
             input,
+            second: self.second.as_ref(),
             scalars: &|progress| self.pretext.scalars(progress),
             loader: &self.loader,
             engine: &mut self.engine,
@@ -106,6 +128,26 @@ fn accumulates(config: &PretrainConfig, pretext: &dyn Pretext) -> Result<(), Con
 
 fn refused(config: &PretrainConfig, wanted: String) -> ConfigError {
     ConfigError::Value { field: "accumulate", found: config.accumulate.to_string(), wanted }
+}
+
+/// What the second encoder reads, where `pretext` trains one.
+fn second_input(
+    data: &Origin,
+    config: &PretrainConfig,
+    pretext: &dyn Pretext,
+) -> Result<Option<InputSpec>, ConfigError> {
+    if pretext.second().is_none() {
+        return Ok(None);
+    }
+    let refused = || ConfigError::Value {
+        field: "method",
+        found: config.method.name(),
+        wanted:
+            "one for data of one part; this one reads recordings of a camera and an IMU: an .mcap file with \
+                 both, or `sim`"
+                .into(),
+    };
+    data.known().second_spec().map(Some).ok_or_else(refused)
 }
 
 /// Labelled samples of the training data in two parts that share no group.

@@ -45,6 +45,9 @@ pub struct Header {
     pub digests: Digests,
     /// What the encoder reads, normalisation included.
     pub input: InputSpec,
+    /// What the second encoder reads, where two were trained.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub second: Option<InputSpec>,
     /// Sums over the epoch so far, and what was measured last.
     pub running: Running,
     /// Bytes of the log of metrics that go with this state; what is behind them is cut off.

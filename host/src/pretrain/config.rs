@@ -67,6 +67,9 @@ pub struct DataConfig {
     /// What to take of a recording that has both.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub modality: Option<Modality>,
+    /// Takes each frame of a recording together with the IMU window around its time.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub pairs: bool,
     /// Rows in a window.
     pub window: usize,
     /// Rows from one window to the next.
@@ -98,6 +101,10 @@ impl From<AugmentConfig> for Augment {
             AugmentConfig::Window(augment) => Self::Window(augment),
         }
     }
+}
+
+fn is_false(value: &bool) -> bool {
+    !value
 }
 
 fn is_zero(value: &u64) -> bool {
@@ -168,10 +175,16 @@ pub struct PretrainConfig {
     pub checkpoint_every: u32,
     /// Where the data is.
     pub data: DataConfig,
+    /// What the encoder's first weights are taken from: a run, a bundle or an ONNX file. Without, they are drawn.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from: Option<PathBuf>,
     /// The encoder.
     pub architecture: Architecture,
     /// How views are made.
     pub augment: AugmentConfig,
+    /// How views of the windows are made, where a sample is an image with a window.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub second_augment: Option<WindowAugment>,
     /// Settings of the method; empty in runs older than it.
     #[serde(default, skip_serializing_if = "toml::Table::is_empty")]
     pub pretext: toml::Table,
@@ -276,6 +289,7 @@ impl DataConfig {
             limit: self.limit,
             image_size: self.image_size,
             modality: self.modality,
+            pairs: self.pairs,
             window: self.window,
             stride: self.stride,
             rate_hz: self.rate_hz,
@@ -362,6 +376,7 @@ impl PretrainConfig {
             AugmentConfig::Image(augment) => augment.check()?,
             AugmentConfig::Window(augment) => augment.check()?,
         }
+        self.second_augment.as_ref().map_or(Ok(()), WindowAugment::check)?;
         Ok(())
     }
 

@@ -7,6 +7,7 @@ use sedge_engine::EngineError;
 
 use super::checkpoint::CheckpointError;
 use super::config::ConfigError;
+use super::start::StartError;
 use crate::data::DataError;
 use crate::encoder::EncoderError;
 use crate::files::FileError;
@@ -18,6 +19,9 @@ pub enum PretrainError {
     /// The configuration cannot be used.
     #[error(transparent)]
     Config(#[from] ConfigError),
+    /// The weights to start from cannot be used.
+    #[error(transparent)]
+    Start(#[from] StartError),
     /// The data cannot be loaded or handed out.
     #[error(transparent)]
     Data(#[from] DataError),

@@ -31,6 +31,8 @@ pub struct Job<'a> {
     pub config: &'a PretrainConfig,
     /// What the encoder reads.
     pub input: &'a InputSpec,
+    /// What the second encoder reads, where two are trained.
+    pub second: Option<&'a InputSpec>,
     /// Scalar inputs of a step beside the learning rate, by how much of the run is done, 0 to 1.
     pub scalars: &'a dyn Fn(f64) -> Vec<(&'static str, f32)>,
     /// What steps are given.
@@ -262,6 +264,7 @@ impl<'job, 'run> Training<'job, 'run> {
             position: self.position,
             digests: self.digests.clone(),
             input: self.job.input.clone(),
+            second: self.job.second.cloned(),
             running: self.running,
             log_bytes: self.log.sync()?,
             tensor_bytes: 0,

@@ -137,6 +137,7 @@ impl Sitting {
         let job = Job {
             config: &self.config,
             input: &input,
+            second: None,
             scalars: &|_| vec![],
             loader: &loader,
             engine: &mut engine,

@@ -2,14 +2,14 @@
 //! out, and one definition serves both, so that a flag and a key never differ in name or meaning.
 //! [`Settings::resolve`] turns what was said into a [`PretrainConfig`] with nothing left open.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use sedge_augment::{ImageAugment, WindowAugment};
 use sedge_models::Modality;
 use sedge_models::architecture::Architecture;
 use serde::de::{MapAccess, Visitor, value::MapAccessDeserializer};
-use serde::{Deserialize, Deserializer};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use super::config::{
     AugmentConfig, ConfigError, DataConfig, MOMENTUM, OptimizerName, PretrainConfig, Schedule,
@@ -33,6 +33,10 @@ pub struct Settings {
     /// Encoder: the name of a preset, or in the file a table [default: image-small or imu-small]
     #[arg(long, value_name = "NAME", help_heading = "Model")]
     pub architecture: Option<ArchitectureSetting>,
+    /// Start from the encoder's weights in a run directory, a .sedge bundle or an .onnx file, and, where it tells,
+    /// with its architecture and its normalisation of samples [default: weights drawn by the seed]
+    #[arg(long, value_name = "WEIGHTS", help_heading = "Model")]
+    pub from: Option<PathBuf>,
     /// Passes over the data [default: 100]
     #[arg(long, value_name = "N", help_heading = "Training")]
     pub epochs: Option<u32>,
@@ -150,12 +154,26 @@ fn modality_parser() -> impl TypedValueParser<Value = Modality> {
 }
 
 /// An encoder by the name of a preset or as a table.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(untagged)]
 pub enum ArchitectureSetting {
     /// Name of a preset.
     Preset(String),
     /// The whole description.
     Table(Architecture),
+}
+
+impl ArchitectureSetting {
+    /// The encoder itself.
+    ///
+    /// # Errors
+    /// When there is no preset of that name.
+    pub fn resolve(self) -> Result<Architecture, ConfigError> {
+        match self {
+            Self::Table(table) => Ok(table),
+            Self::Preset(name) => Ok(Architecture::preset(&name)?),
+        }
+    }
 }
 
 impl std::str::FromStr for ArchitectureSetting {
@@ -238,6 +256,7 @@ impl Settings {
             data: self.data.over(below.data),
             method: self.method.or(below.method),
             architecture: self.architecture.or(below.architecture),
+            from: self.from.or(below.from),
             epochs: self.epochs.or(below.epochs),
             batch: self.batch.or(below.batch),
             optimizer: self.optimizer.or(below.optimizer),
@@ -265,6 +284,19 @@ impl Settings {
         self.batch.unwrap_or(128)
     }
 
+    fn method(&self) -> Method {
+        self.method.unwrap_or(Method::Simclr)
+    }
+
+    /// Where the data is and what the method takes of it, with the reader's defaults.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError`] when no path is given or a value is out of range.
+    pub fn source(&self) -> Result<DataConfig, ConfigError> {
+        Ok(DataConfig { pairs: self.method().pairs(), ..self.data.clone().resolve()? })
+    }
+
     /// Fills in what was left open, for data of `modality`, and checks every value.
     ///
     /// # Errors
@@ -273,14 +305,16 @@ impl Settings {
     pub fn resolve(self, modality: Modality) -> Result<PretrainConfig, ConfigError> {
         let images = modality == Modality::Image;
         let batch = self.batch();
-        let method = self.method.unwrap_or(Method::Simclr);
+        let method = self.method();
+        let data = self.source()?;
         method.check(modality)?;
         let architecture = match self.architecture {
-            Some(ArchitectureSetting::Table(table)) => table,
-            Some(ArchitectureSetting::Preset(name)) => Architecture::preset(&name)?,
+            Some(setting) => setting.resolve()?,
             None => Architecture::preset(method.preset(modality))?,
         };
-        let unused = if images { self.window_augment.is_some() } else { self.image_augment.is_some() };
+        let second = method.pairs();
+        let unused =
+            if images { self.window_augment.is_some() && !second } else { self.image_augment.is_some() };
         if unused {
             let field = if images { "window_augment" } else { "image_augment" };
             let wanted = format!("left out, since the data is of modality {modality}");
@@ -301,8 +335,9 @@ impl Settings {
         };
         let epochs = self.epochs.unwrap_or(100);
         let config = PretrainConfig {
-            data: self.data.resolve()?,
+            data,
             method,
+            from: self.from,
             architecture,
             epochs,
             batch,
@@ -320,6 +355,8 @@ impl Settings {
             workers: self.workers.unwrap_or_else(default_workers),
             eval_every: self.eval_every.unwrap_or(5),
             checkpoint_every: self.checkpoint_every.unwrap_or(1),
+            second_augment: second
+                .then(|| self.window_augment.clone().unwrap_or_else(|| method.window_augment())),
             augment: if images {
                 AugmentConfig::Image(self.image_augment.unwrap_or_else(|| method.image_augment()))
             } else {
@@ -369,6 +406,7 @@ impl DataSettings {
             memory_mb: self.memory_mb,
             max_bad: self.max_bad,
             modality: self.modality,
+            pairs: false,
             window,
             stride: self.stride.unwrap_or((window / 2).max(1)),
             rate_hz: self.rate_hz,

@@ -5,6 +5,7 @@ mod check;
 mod edit;
 pub mod error;
 pub mod inspect;
+mod join;
 pub(crate) mod proto;
 pub mod read;
 mod wire;
@@ -15,6 +16,7 @@ pub(crate) use edit::lift;
 pub use edit::{initializers, replace_initializers};
 pub use error::OnnxError;
 pub use inspect::{OnnxSummary, ValueSummary};
+pub use join::join;
 
 #[cfg(test)]
 pub(crate) mod read_tests;

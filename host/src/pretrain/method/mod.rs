@@ -7,8 +7,10 @@
 
 mod barlow_twins;
 mod byol;
+mod cross_modal;
 mod data2vec;
 mod denoising;
+mod distil;
 mod frame_rotation;
 mod mae;
 mod masked;
@@ -20,6 +22,7 @@ mod rbm;
 mod rotation;
 mod simclr;
 mod simsiam;
+mod temporal_contrast;
 #[cfg(test)]
 mod tests;
 mod vicreg;
@@ -47,6 +50,11 @@ pub trait Pretext: Sampler {
     /// otherwise.
     fn rows(&self, samples: usize) -> usize {
         2 * samples
+    }
+
+    /// The encoder of the second part of samples that are pairs, where one is trained beside the first.
+    fn second(&self) -> Option<&Architecture> {
+        None
     }
 
     /// How many of its patches the encoder sees, where a method shows it some only.
@@ -80,6 +88,9 @@ trait Known: Pretext + Sized + 'static {
     /// What it can be used on.
     const FITS: &'static [Modality];
 
+    /// Whether it takes each image together with the window of a series around its time.
+    const PAIRS: bool = false;
+
     /// How much views are changed unless the run says so itself.
     const VIEWS: Strength = Strength::Strong;
 
@@ -106,6 +117,8 @@ trait Known: Pretext + Sized + 'static {
 enum Strength {
     /// Crops, colours, noise and rotations, as methods need that compare views.
     Strong,
+    /// Crops, windows as they are, for methods by which left is not right.
+    Crops,
     /// Crops and mirrored images, windows as they are, for methods that predict what they were shown.
     Light,
 }
@@ -124,6 +137,11 @@ macro_rules! methods {
         impl Method {
             fn fits(self) -> &'static [Modality] {
                 match self { $(Self::$name => <$kind>::FITS,)* }
+            }
+
+            /// Whether it takes each image together with the window of a series around its time.
+            pub fn pairs(self) -> bool {
+                match self { $(Self::$name => <$kind>::PAIRS,)* }
             }
 
             /// The encoder, by the name of a preset, that it trains unless told otherwise.
@@ -200,6 +218,12 @@ methods! {
     NextSegment = next_segment::NextSegment,
     /// Prediction of how the sensor's axes were turned (Saeed et al. 2019)
     FrameRotation = frame_rotation::FrameRotation,
+    /// Contrast of frames near in time with others (Sermanet et al. 2018)
+    TemporalContrast = temporal_contrast::TemporalContrast,
+    /// Contrast of camera frames with what the IMU felt around their time (Radford et al. 2021)
+    CrossModal = cross_modal::CrossModal,
+    /// Prediction of a large encoder's embeddings (Romero et al. 2015; Navaneet et al. 2021)
+    Distil = distil::Distil,
     /// Prediction of what a slow teacher makes of the whole sample (Baevski et al. 2022)
     #[value(name = "data2vec")]
     #[serde(rename = "data2vec")]
@@ -237,14 +261,15 @@ impl Method {
     /// How views of images are made unless the run says so itself.
     pub fn image_augment(self) -> ImageAugment {
         let strong = ImageAugment::default();
+        let crops = ImageAugment {
+            crop_probability: strong.crop_probability,
+            crop_area: [0.2, 1.0],
+            ..ImageAugment::none()
+        };
         match self.strength() {
             Strength::Strong => strong,
-            Strength::Light => ImageAugment {
-                crop_probability: strong.crop_probability,
-                crop_area: [0.2, 1.0],
-                flip_probability: strong.flip_probability,
-                ..ImageAugment::none()
-            },
+            Strength::Crops => crops,
+            Strength::Light => ImageAugment { flip_probability: strong.flip_probability, ..crops },
         }
     }
 
@@ -252,7 +277,7 @@ impl Method {
     pub fn window_augment(self) -> WindowAugment {
         match self.strength() {
             Strength::Strong => WindowAugment::default(),
-            Strength::Light => WindowAugment::none(),
+            Strength::Crops | Strength::Light => WindowAugment::none(),
         }
     }
 }
