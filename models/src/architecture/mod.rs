@@ -183,6 +183,9 @@ impl Architecture {
         match self {
             Self::InvertedResidual(_) => "inverted-residual",
             Self::Conv1d(_) => "conv1d",
+            Self::ResidualNet(_) => "residual",
+            Self::Transformer(_) => "transformer",
+            Self::Perceptron(_) => "perceptron",
         }
     }
 
