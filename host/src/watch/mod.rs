@@ -35,8 +35,11 @@
 
 mod capture;
 mod error;
+mod gallery;
 mod line;
+mod live;
 mod measures;
+mod page;
 mod record;
 mod replay;
 mod standing;
@@ -44,8 +47,11 @@ mod yardstick;
 
 pub use capture::{Capture, MAX_CAPTURE_BYTES, Moment};
 pub use error::WatchError;
+pub use gallery::Gallery;
 pub use line::Line;
+pub use live::{Server, REFRESH_SECONDS};
 pub use measures::Measures;
+pub use page::{page, report};
 pub use record::{MAX_LOG_BYTES, Record, Status};
 pub use replay::{Replayed, Values, replay};
 pub use standing::{About, Standing, State, Warning};
