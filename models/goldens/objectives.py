@@ -179,7 +179,7 @@ def golden(name, net, x, objective, optimizer, clip=None, reference=None, decode
 
     lr, wd = (1e-2, 0.1) if optimizer == "adamw" else (0.1, 1e-2)
     # Correlations over a few pairs are steep: at the usual rate rounding grows tenfold a step.
-    # So are norms of eight rows under BYOL's loss, where PyTorch in float32 strays as far as we do.
+    # So are norms of eight rows under BYOL's loss, where PyTorch in float32 strays half as far as we do.
     lr = lr / 5 if objective == "barlow" else lr / 10 if objective == "byol" and norm else lr
     decayed = [p for p in trained.values() if p.dim() > 1]
     plain = [p for p in trained.values() if p.dim() <= 1]

@@ -284,8 +284,8 @@ fn drive_apart(
 fn time_step(name: &'static str, part: Selection, count: usize) -> Result<Step, Box<dyn Error>> {
     let architecture = Architecture::preset(name)?;
     let input = match architecture {
-        Architecture::InvertedResidual(_) => InputSpec::image(SIDE, SIDE, [0.5; 3], [0.25; 3]),
         Architecture::Conv1d(_) => InputSpec::imu(128, 100.0, vec![0.0; 6], vec![1.0; 6]),
+        _ => InputSpec::image(SIDE, SIDE, [0.5; 3], [0.25; 3]),
     };
     let step = if part == Selection::All {
         pretraining(name, &input)?

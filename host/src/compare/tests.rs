@@ -28,7 +28,12 @@ fn plan(out: &Path) -> Plan {
         ..Settings::default()
     };
     let protocol = Protocol { draws: 2, ..Protocol::default() };
-    Plan { methods: vec![Method::Simclr, Method::Rotation, Method::Denoising], settings, protocol, out: out.into() }
+    Plan {
+        methods: vec![Method::Simclr, Method::Rotation, Method::Denoising],
+        settings,
+        protocol,
+        out: out.into(),
+    }
 }
 
 fn run(plan: &Plan, stop: &Stop) -> Option<Compared> {

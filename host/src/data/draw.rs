@@ -151,8 +151,12 @@ impl<'a> Draw<'a> {
         batch_array(count * self.len(), self.spec(), views)
     }
 
-    /// View number `which` of one sample of the data.
-    fn view(&self, index: usize, which: u64, out: &mut [f32]) -> Result<(), DataError> {
+    /// View number `which` of one sample of the data, normalised, into `out`. View number 1 may come from a
+    /// neighbour in time, where the run asks for that.
+    ///
+    /// # Errors
+    /// When the sample does not fit the augmentation or the encoder's input.
+    pub fn view(&self, index: usize, which: u64, out: &mut [f32]) -> Result<(), DataError> {
         let Recipe { spec, augment, .. } = self.recipe;
         let mut rng = self.rng(index, which);
         let index = if which == 1 { self.neighbour(index, &mut rng) } else { index };

@@ -76,8 +76,9 @@ pub fn pretraining_step(
 ) -> Result<TrainingStep, EncoderError> {
     let encoder = Trained::fresh(&config.architecture, input, config.seed)?;
     let rates = (config.lr as f32, config.weight_decay as f32);
-    let (rows, objective) = (pretext.rows(config.batch), pretext.objective());
-    full_step(&encoder, rows, objective, optimizer(config.optimizer), rates, config.seed)
+    let (rows, keep) = (pretext.rows(config.batch), pretext.keep());
+    let optimizer = optimizer(config.optimizer);
+    full_step(&encoder, (rows, keep), pretext.objective(), optimizer, rates, config.seed)
 }
 
 /// The step that trains every layer of `encoder` and a linear classifier by cross entropy with AdamW,
@@ -94,19 +95,19 @@ pub fn supervised_step(
     seed: u64,
 ) -> Result<TrainingStep, EncoderError> {
     let objective = Objective::CrossEntropy { classes };
-    full_step(encoder, batch, objective, Optimizer::ADAMW, (lr, weight_decay), seed)
+    full_step(encoder, (batch, None), objective, Optimizer::ADAMW, (lr, weight_decay), seed)
 }
 
 fn full_step(
     encoder: &Trained,
-    batch: usize,
+    (batch, keep): (usize, Option<usize>),
     objective: Objective,
     optimizer: Optimizer,
     (lr, weight_decay): (f32, f32),
     seed: u64,
 ) -> Result<TrainingStep, EncoderError> {
     let Trained { architecture, input, weights } = encoder;
-    let graph = architecture.graph(Form::Training, Batch::Fixed(batch), &input.shape, weights)?;
+    let graph = architecture.training_graph(batch, &input.shape, weights, keep)?;
     let trained = choose(architecture, weights, &Selection::All)?.trained;
     Ok(compile(Recipe {
         statistics: weights.clone(),

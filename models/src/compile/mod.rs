@@ -110,6 +110,12 @@ struct Encoder {
     views: Vec<usize>,
 }
 
+/// When the weight called `name` moves.
+fn with_weight(gated: &[(String, OutletId)], name: &str) -> Moves {
+    let gate = gated.iter().find(|(weight, _)| weight == name);
+    gate.map_or(Moves::WithWeights, |(_, gate)| Moves::Gated(*gate))
+}
+
 struct Compiler {
     graph: Graph,
     carried: Vec<Carried>,
@@ -146,7 +152,7 @@ impl Compiler {
 
         let weights = [encoder.weights.as_slice(), &wired.weights].concat();
         let initial: Tensors = encoder.initial.into_iter().chain(wired.initial).collect();
-        let moved = self.train(recipe, loss, &weights, initial)?;
+        let moved = self.train(recipe, loss, &weights, initial, &wired.gated)?;
         self.track(statistics, &recipe.statistics)?;
         if let Some(teacher) = wired.teacher {
             self.carried.extend(teacher.follow(&mut self.graph, &moved)?);
@@ -190,6 +196,7 @@ impl Compiler {
         loss: OutletId,
         weights: &[(String, OutletId)],
         mut initial: Tensors,
+        gated: &[(String, OutletId)],
     ) -> TractResult<HashMap<String, OutletId>> {
         let roots: Vec<OutletId> = self.metrics.iter().map(|(_, o)| *o).collect();
         self.graph.model.select_output_outlets(&roots)?;
@@ -214,13 +221,16 @@ impl Compiler {
             let shape = self.graph.shape(*now)?.to_vec();
             let initial = initial.remove(name).context("a weight without an initial value")?;
             let spec = StateSpec { name: name.clone(), shape, role: StateRole::Parameter };
-            self.carried.push(Carried { spec, initial, now: *now, next: *next, moves: Moves::WithWeights });
+            let moves = with_weight(gated, name);
+            self.carried.push(Carried { spec, initial, now: *now, next: *next, moves });
         }
         for memory in moved.memory {
             let initial = ArrayD::zeros(IxDyn(&memory.shape));
+            // A memory is called after its weight: `<weight>/<kind>`.
+            let moves = with_weight(gated, memory.name.rsplit_once('/').map_or("", |(weight, _)| weight));
             let spec = StateSpec { name: memory.name, shape: memory.shape, role: StateRole::Optimizer };
             let (now, next) = (memory.now, memory.next);
-            self.carried.push(Carried { spec, initial, now, next, moves: Moves::WithWeights });
+            self.carried.push(Carried { spec, initial, now, next, moves });
         }
         self.carried.extend(sums);
         Ok(weights.iter().map(|(name, _)| name.clone()).zip(moved.weights).collect())

@@ -108,7 +108,7 @@ pub enum CompileError {
     /// Micro-batches were asked for with a loss that is no mean over samples.
     #[error(
         "{objective} cannot be summed over micro-batches: {reason}. Use moco (negatives from a queue), \
-         simsiam, byol, masked-reconstruction or cross-entropy, or a smaller batch with `accumulate` 1"
+         simsiam, byol, data2vec, a masked loss or cross-entropy, or a smaller batch with `accumulate` 1"
     )]
     Coupled {
         /// The objective by name.

@@ -4,9 +4,11 @@
 //! Where two views of a sample are compared, rows `i` and `i + batch / 2` are the two.
 
 mod barlow_twins;
+mod boltzmann;
 mod byol;
 mod cells;
 mod cross_entropy;
+mod cross_modal;
 mod data2vec;
 mod head;
 mod masked_autoencoder;
@@ -29,6 +31,7 @@ use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 use tract_onnx::prelude::*;
 
+pub use boltzmann::{MAX_GIBBS_STEPS, Visible};
 pub use head::{HeadNorm, MAX_LAYERS, ProjectionHead};
 pub use masked_reconstruction::Distance;
 pub(crate) use rows::half_squared_distance;
@@ -142,6 +145,19 @@ pub enum Objective {
         /// Width of the decoder's hidden layer; a single linear layer without.
         decoder: Option<usize>,
     },
+    /// Stacked restricted Boltzmann machines, one a layer of a perceptron of logistic units, by
+    /// contrastive divergence (Hinton 2002; Hinton, Osindero & Teh 2006), persistent or not (Tieleman
+    /// 2008). The step is given `gates` `[layers]`, one where a layer learns and zero where it stays, and
+    /// for each layer `noise.<i>.hidden` `[steps, batch, hidden]`, uniform in 0..1, and
+    /// `noise.<i>.visible` `[steps, batch, visible]`, uniform too, but standard normal for Gaussian units.
+    Boltzmann {
+        /// Gibbs steps from data, or chains, to negatives: the k of CD-k, 1 to [`MAX_GIBBS_STEPS`].
+        steps: usize,
+        /// Whether chains go on from step to step (PCD) or begin at the data (CD).
+        persistent: bool,
+        /// What the lowest machine's visible units are.
+        visible: Visible,
+    },
     /// Reconstruct what was masked out of a sample, every cell from the token in its place: of images by any
     /// encoder (SimMIM; Xie et al. 2022), of windows, whose cells are spans of time. Reads `tokens`.
     MaskedModelling {
@@ -177,6 +193,15 @@ pub enum Objective {
         vocabulary: usize,
         /// Whether to tell from the embedding too if the second half of a text follows the first.
         next_sentence: bool,
+    },
+    /// Contrast samples of two kinds made of one moment with those of others (CLIP; Radford et al. 2021).
+    /// Reads the second encoder's `second.embedding`.
+    CrossModal {
+        /// The head between embedding and loss, one for each encoder, dropped after training; a single linear
+        /// layer in the paper.
+        head: ProjectionHead,
+        /// Default of the `temperature` input; trained from 0.07 in the paper.
+        temperature: f32,
     },
     /// Predict labels by a linear layer, for the supervised reference.
     CrossEntropy {
@@ -261,6 +286,8 @@ pub(crate) struct Wired {
     pub(crate) teacher: Option<Teacher>,
     /// Other state.
     pub(crate) carried: Vec<Carried>,
+    /// Weights that move only where a value `[1]` is above zero, not even by decay or momentum.
+    pub(crate) gated: Vec<(String, OutletId)>,
 }
 
 impl Wired {
@@ -274,6 +301,7 @@ impl Wired {
             metrics: vec![],
             teacher: None,
             carried: vec![],
+            gated: vec![],
         }
     }
 }
@@ -301,11 +329,13 @@ impl Objective {
             Self::MocoV3 { .. } => "moco-v3",
             Self::Data2Vec { .. } => "data2vec",
             Self::MaskedReconstruction { .. } => "masked-reconstruction",
+            Self::Boltzmann { .. } => "boltzmann",
             Self::MaskedModelling { .. } => "masked-modelling",
             Self::MaskedAutoencoder { .. } => "masked-autoencoder",
             Self::PairPrediction { .. } => "pair-prediction",
             Self::PredictiveCoding { .. } => "predictive-coding",
             Self::TokenPrediction { .. } => "token-prediction",
+            Self::CrossModal { .. } => "cross-modal",
             Self::CrossEntropy { .. } => "cross-entropy",
         }
     }
@@ -317,6 +347,7 @@ impl Objective {
             Self::MocoV3 { .. } => Some("the keys of a batch are each other's negatives"),
             Self::VicReg { .. } => Some("variances and covariances are taken over the whole batch"),
             Self::BarlowTwins { .. } => Some("correlations are taken over the whole batch"),
+            Self::CrossModal { .. } => Some("every pair of the batch is a negative of every other"),
             Self::PredictiveCoding { .. } => Some("tokens of other samples of the batch are negatives"),
             _ => None,
         }
@@ -331,7 +362,7 @@ impl Objective {
             width("head.out", head.out)
         };
         match self {
-            Self::NtXent { head: h, temperature } => {
+            Self::NtXent { head: h, temperature } | Self::CrossModal { head: h, temperature } => {
                 head(h)?;
                 Setting::positive("temperature", *temperature)
             }
@@ -372,6 +403,7 @@ impl Objective {
                 Setting::fraction("ema", *ema)
             }
             Self::MaskedReconstruction { decoder } => width("decoder", decoder.unwrap_or(1)),
+            Self::Boltzmann { steps, .. } => Setting::range("steps", *steps, 1, MAX_GIBBS_STEPS),
             Self::MaskedModelling { decoder, .. } => width("decoder", decoder.unwrap_or(1)),
             Self::MaskedAutoencoder { decoder, .. } => decoder.check("decoder"),
             Self::PairPrediction { hidden } => width("hidden", *hidden),
@@ -417,6 +449,11 @@ impl Objective {
             Self::MaskedReconstruction { decoder } => {
                 masked_reconstruction::wire(graph, student, *decoder, rng)
             }
+            Self::Boltzmann { steps, persistent, visible } => {
+                let sampling =
+                    boltzmann::Sampling { steps: *steps, persistent: *persistent, visible: *visible };
+                boltzmann::wire(graph, student, sampling, rng)
+            }
             Self::MaskedModelling { decoder, distance } => {
                 masked_reconstruction::wire_cells(graph, student, *decoder, *distance, rng)
             }
@@ -429,6 +466,9 @@ impl Objective {
             }
             Self::TokenPrediction { vocabulary, next_sentence } => {
                 token_prediction::wire(graph, student, *vocabulary, *next_sentence, rng)
+            }
+            Self::CrossModal { head, temperature } => {
+                cross_modal::wire(graph, student, head, *temperature, rng)
             }
             Self::CrossEntropy { classes } => cross_entropy::wire(graph, embedding, *classes, rng),
         }?;

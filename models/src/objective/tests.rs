@@ -126,6 +126,9 @@ fn loss(objective: &Objective, moved: &Values, fixed: &Values) -> f64 {
             let errors = (rebuilt - targets).mapv(|v| v * v) * &mask;
             mean(&|i| errors.row(i).sum() / mask.row(i).sum().max(1.0))
         }
+        Objective::Boltzmann { .. } => {
+            panic!("its loss holds what it samples fixed: it has tests of its own")
+        }
         Objective::PairPrediction { .. } => {
             let z = matrix(moved, EMBEDDING);
             let (first, second) = (z.slice(s![..rows / 2, ..]), z.slice(s![rows / 2.., ..]));
@@ -135,6 +138,19 @@ fn loss(objective: &Objective, moved: &Values, fixed: &Values) -> f64 {
             let targets = matrix(fixed, "targets");
             let each = likelihood.iter().zip(&targets).map(|(p, t)| t * p.ln() + (1.0 - t) * (1.0 - p).ln());
             -each.sum::<f64>() / (rows / 2) as f64
+        }
+        Objective::CrossModal { .. } => {
+            let embedding = matrix(moved, EMBEDDING);
+            let second = &embedding * &matrix(fixed, "views");
+            let first = unit(layers(moved, "head", "", &embedding));
+            let second = unit(layers(moved, "head.second", "", &second));
+            let logits = first.dot(&second.t()) / TEMPERATURE;
+            mean(&|i| {
+                let others = || (0..rows).filter(|j| *j != i);
+                let to_second = surprise(logits[[i, i]], others().map(|j| logits[[i, j]]));
+                let to_first = surprise(logits[[i, i]], others().map(|j| logits[[j, i]]));
+                (to_second + to_first) / 2.0
+            })
         }
         Objective::CrossEntropy { .. } => {
             let logits = linear(moved, "classifier", "", &matrix(moved, EMBEDDING));
@@ -191,7 +207,13 @@ fn two_places(graph: &mut Graph, embedding: OutletId, views: OutletId) -> Vec<(S
     let tokens = graph.concat(1, &both).unwrap();
     let square = graph.mul(tokens, tokens).unwrap();
     let top = graph.add(tokens, square).unwrap();
-    let named = [("tokens", tokens), ("layers.2", top), ("layers.0", square), ("layers.1", tokens)];
+    let named = [
+        ("tokens", tokens),
+        ("layers.2", top),
+        ("layers.0", square),
+        ("layers.1", tokens),
+        ("second.embedding", product),
+    ];
     named.map(|(name, outlet)| (name.to_string(), outlet)).to_vec()
 }
 
@@ -337,6 +359,7 @@ fn losses_and_their_gradients() {
             Objective::MaskedReconstruction { decoder: None },
             Objective::MaskedReconstruction { decoder: Some(hidden) },
             Objective::PairPrediction { hidden },
+            Objective::CrossModal { head, temperature: 0.4 },
             Objective::CrossEntropy { classes: out },
         ] {
             check(&objective, 2 * pairs, width, seed);

@@ -36,6 +36,10 @@ pub const CHUNK_BYTES: u64 = 256 << 20;
 pub const MAX_BAD: f64 = 0.01;
 /// Samples that shape and normalisation are taken from.
 const SURVEYED: u64 = 1024;
+/// Samples that tell how large one is.
+const PROBED: u64 = 4;
+/// What a sample is taken to need whose size cannot be told beforehand.
+const UNKNOWN_BYTES: u64 = 1 << 20;
 /// Purpose, beside seed and epoch, of the order of shards.
 const SHARDS: u64 = u64::MAX - 1;
 
@@ -232,17 +236,27 @@ fn check(options: &StreamOptions) -> Result<(), DataError> {
     Ok(())
 }
 
+/// Bytes of the first sample that can be read, where one of the first few can.
+fn first_bytes(name: &str, source: &Arc<dyn Source>, order: &[usize], load: &LoadOptions) -> Option<u64> {
+    let mut sink = super::images::ImageSink::new(name, load);
+    chunks::decode_some(&**source, *order.first()?, PROBED, load, &mut sink).ok()?;
+    let probed = sink.finish(source.classes().to_vec()).ok()?;
+    Some((probed.bytes() / probed.len()) as u64)
+}
+
 /// See [`Stream::survey`].
 fn survey(name: &str, source: &Arc<dyn Source>, options: &StreamOptions) -> Result<Dataset, DataError> {
     let mut order: Vec<usize> = (0..source.shards().len()).collect();
     order.shuffle(&mut generator([0, 0, 0, SHARDS]));
     order.truncate(64);
     let each = SURVEYED.div_ceil(order.len().max(1) as u64);
-    // A sample whose size is not known yet is taken to be a megabyte.
-    let bytes = options.chunk_bytes / 2;
-    let side = options.load.image_size.map_or(1 << 20, |side| 3 * side * side) as u64;
-    let each = each.min((bytes / side.max(1) / order.len().max(1) as u64).max(1));
     let load = LoadOptions { max_bytes: options.chunk_bytes, max_skipped: SURVEYED, ..options.load.clone() };
+    let bytes = match options.load.image_size {
+        Some(side) => 3 * (side as u64).pow(2),
+        None => first_bytes(name, source, &order, &load).unwrap_or(UNKNOWN_BYTES),
+    };
+    let most = options.chunk_bytes / 2 / bytes.max(1);
+    let each = each.min((most / order.len().max(1) as u64).max(1));
     let mut sink = super::images::ImageSink::new(name, &load);
     for shard in order {
         chunks::decode_some(&**source, shard, each, &load, &mut sink)?;

@@ -242,3 +242,12 @@ fn a_loader_fills_up_with_others_where_samples_are_bad() {
     let all = batches(&stream, 2, 0);
     assert!(all.iter().all(|batch| batch.inputs[0].1.shape() == [16, 3, 8, 8]));
 }
+
+#[test]
+fn a_survey_takes_as_many_as_half_a_chunk_holds() {
+    let folder = shards(4, 100);
+    let roomy = Stream::open(folder.path(), StreamOptions { chunk_bytes: 1 << 20, ..small() }).unwrap();
+    assert_eq!(roomy.survey().len(), 400);
+    let tight = Stream::open(folder.path(), StreamOptions { chunk_bytes: 160 * 192, ..small() }).unwrap();
+    assert_eq!(tight.survey().len(), 80);
+}

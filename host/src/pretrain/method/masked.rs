@@ -10,7 +10,7 @@ use sedge_models::compile::VIEWS;
 use sedge_models::objective::{Distance, Objective};
 use serde::{Deserialize, Serialize};
 
-use super::{IMAGES_AND_WINDOWS, Known, Pretext, Setup, Strength};
+use super::{IMAGES_AND_WINDOWS, Known, Pretext, Setup, Strength, hidden};
 use crate::data::{DataError, Draw, Inputs, Sampler};
 use crate::pretrain::ConfigError;
 
@@ -61,12 +61,7 @@ impl Known for Masked {
         }
         let grid: Vec<usize> = spatial.iter().map(|extent| extent.div_ceil(span)).collect();
         let patches: usize = grid.iter().product();
-        let ratio = settings.mask_ratio;
-        if !(ratio > 0.0 && ratio < 1.0) || patches < 2 {
-            let wanted = format!("above 0 and below 1, of at least 2 patches ({patches} here)");
-            return Err(value("pretext.mask_ratio", ratio.to_string(), wanted));
-        }
-        let hidden = ((patches as f64 * ratio).ceil() as usize).clamp(1, patches - 1);
+        let hidden = hidden(settings.mask_ratio, patches)?;
         Ok(Self { grid, span, hidden })
     }
 }

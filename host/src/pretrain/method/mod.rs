@@ -7,10 +7,14 @@
 
 mod barlow_twins;
 mod byol;
+mod data2vec;
 mod denoising;
+mod frame_rotation;
+mod mae;
 mod masked;
 mod mocov2;
 mod mocov3;
+mod next_segment;
 mod predictive_coding;
 mod rotation;
 mod simclr;
@@ -173,12 +177,22 @@ methods! {
     BarlowTwins = barlow_twins::BarlowTwins,
     /// Prediction of how an image was turned (Gidaris et al. 2018)
     Rotation = rotation::Rotation,
+    /// Reconstruction of the patches that a transformer did not see (He et al. 2022)
+    Mae = mae::MaskedAutoencoder,
     /// Reconstruction of masked patches or spans from the tokens in their places (Xie et al. 2022)
     Masked = masked::Masked,
     /// Reconstruction of a sample from a corrupted one (Vincent et al. 2008)
     Denoising = denoising::Denoising,
     /// Prediction of what is to come in a window, among others (van den Oord et al. 2018)
     Cpc = predictive_coding::PredictiveCoding,
+    /// Whether two windows follow each other, in this order (Misra et al. 2016)
+    NextSegment = next_segment::NextSegment,
+    /// Prediction of how the sensor's axes were turned (Saeed et al. 2019)
+    FrameRotation = frame_rotation::FrameRotation,
+    /// Prediction of what a slow teacher makes of the whole sample (Baevski et al. 2022)
+    #[value(name = "data2vec")]
+    #[serde(rename = "data2vec")]
+    Data2Vec = data2vec::Data2Vec,
 }
 
 impl Method {
@@ -235,6 +249,21 @@ impl Method {
 /// The momentum of a teacher that rises from `start` to one along a cosine (Grill et al. 2020, section 3.3).
 fn momentum(start: f64, progress: f64) -> f64 {
     1.0 - (1.0 - start) * (1.0 + (std::f64::consts::PI * progress).cos()) / 2.0
+}
+
+/// How many of `places` are hidden by `mask_ratio`: at least one, and not all.
+///
+/// # Errors
+/// When the ratio is not between 0 and 1, or there are fewer than two places.
+fn hidden(mask_ratio: f64, places: usize) -> Result<usize, ConfigError> {
+    if mask_ratio > 0.0 && mask_ratio < 1.0 && places > 1 {
+        return Ok(((places as f64 * mask_ratio).ceil() as usize).clamp(1, places - 1));
+    }
+    Err(ConfigError::Value {
+        field: "pretext.mask_ratio",
+        found: mask_ratio.to_string(),
+        wanted: format!("above 0 and below 1, of at least 2 places to mask ({places} here)"),
+    })
 }
 
 /// A method's settings from the `[pretext]` table.
