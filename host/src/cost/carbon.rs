@@ -4,10 +4,14 @@ use serde::{Deserialize, Serialize};
 
 use super::meter::Energy;
 
-/// Grams of CO2 a kilowatt-hour where nothing better is known: the world's mean of 2024.
+/// Grams of CO2 a kilowatt-hour where nothing better is known: the mean of the world's generation in 2024,
+/// "the global average of 473 gCO2/kWh" (Ember, Global Electricity Review 2025, chapter "Major countries and
+/// regions", ember-energy.org/latest-insights/global-electricity-review-2025). Grids differ twentyfold, so that
+/// whoever knows theirs should say so.
 pub const WORLD_G_PER_KWH: f64 = 473.0;
 /// Where [`WORLD_G_PER_KWH`] is from.
-pub const WORLD_SOURCE: &str = "world average of 2024 (Ember, Global Electricity Review 2025)";
+pub const WORLD_SOURCE: &str =
+    "the world's average of 2024 (Ember, Global Electricity Review 2025); yours is set by `--grid-g-per-kwh`";
 /// The largest intensity taken: more than any fuel gives off.
 pub const MAX_G_PER_KWH: f64 = 3000.0;
 /// Joules in a kilowatt-hour.
@@ -42,14 +46,37 @@ impl Cost {
             sources,
             co2_g: kwh * g_per_kwh,
             grid_g_per_kwh: g_per_kwh,
-            grid_source: if world { WORLD_SOURCE } else { "set by `grid_g_per_kwh`" }.into(),
+            grid_source: if world { WORLD_SOURCE } else { "as set by `grid_g_per_kwh`" }.into(),
         }
+    }
+
+    /// Whether sensors measured all of the energy.
+    pub fn is_measured(&self) -> bool {
+        self.measured_share > 0.999
+    }
+
+    /// Energy and carbon dioxide in a line, such as `1.250 Wh (an estimate, nothing was measured), 0.59 g of
+    /// CO2 at 473 g a kWh`.
+    pub fn line(&self) -> String {
+        let (energy, co2) = (self.energy(), self.co2());
+        format!("{energy} ({}), {co2} of CO2 at {} g a kWh", self.words(), self.grid_g_per_kwh)
+    }
+
+    /// The energy with its unit.
+    pub fn energy(&self) -> String {
+        if self.kwh < 1.0 { format!("{:.3} Wh", 1000.0 * self.kwh) } else { format!("{:.2} kWh", self.kwh) }
+    }
+
+    /// The carbon dioxide with its unit.
+    pub fn co2(&self) -> String {
+        let grams = self.co2_g;
+        if grams < 1000.0 { format!("{grams:.2} g") } else { format!("{:.2} kg", grams / 1000.0) }
     }
 
     /// How much of the energy was measured, in words.
     pub fn words(&self) -> String {
         match self.measured_share {
-            share if share > 0.999 => "measured".into(),
+            _ if self.is_measured() => "measured".into(),
             share if share < 0.001 => "an estimate, nothing was measured".into(),
             share => format!("{:.0} % measured, the rest an estimate", 100.0 * share),
         }

@@ -22,7 +22,7 @@ pub(super) fn seconds(root: &Path) -> Option<f64> {
 
 pub(super) fn words() -> String {
     format!(
-        "no sensor could be read: estimated at {WATTS_PER_CORE} W for every core kept busy (Lannelongue, \
-         Grealey & Inouye 2021)"
+        "no sensor could be read: an estimate of {WATTS_PER_CORE} W for every core that the run kept busy \
+         (Lannelongue, Grealey & Inouye 2021), without memory, cooling and what the machine uses idle"
     )
 }

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::counter::PowerIntegral;
 
@@ -61,25 +61,30 @@ impl Drop for Cards {
     }
 }
 
-/// Takes a line a card until there are no more. Cards that are read within the same moment belong
-/// together, and a card is told from the next by its place: every `cards`-th line is the same one.
+/// Cards that are read together come within this many milliseconds, rounds of them a second apart.
+const ROUND_MS: u128 = 300;
+
+/// Takes a line a card until there are no more. A round counts once the next one begins, since only then is
+/// it known to be whole.
 fn follow(lines: impl Read, begun: Instant, integral: &Mutex<PowerIntegral>) {
     let mut lines = BufReader::new(lines);
-    let (mut sum, mut last) = (0.0, None);
+    let mut round: Option<(Duration, f64)> = None;
     loop {
         let mut line = String::new();
         match lines.by_ref().take(MAX_LINE).read_line(&mut line) {
             Ok(1..) => {}
             _ => return,
         }
+        // A card that tells no power has `[N/A]`.
         let Ok(watts) = line.trim().parse::<f64>() else { continue };
         let now = begun.elapsed();
-        // A round of all cards comes in one go, rounds come a second apart.
-        let round_begins = last.is_none_or(|last| now.saturating_sub(last).as_millis() > 300);
-        sum = if round_begins { watts } else { sum + watts };
-        last = Some(now);
-        if lines.buffer().is_empty() {
-            integral.lock().unwrap_or_else(PoisonError::into_inner).read(now, sum);
+        match &mut round {
+            Some((began, sum)) if now.saturating_sub(*began).as_millis() < ROUND_MS => *sum += watts,
+            _ => {
+                if let Some((began, sum)) = round.replace((now, watts)) {
+                    integral.lock().unwrap_or_else(PoisonError::into_inner).read(began, sum);
+                }
+            }
         }
     }
 }

@@ -61,7 +61,7 @@ fn a_counter_that_may_not_be_read_is_told_and_the_rest_is_an_estimate() {
     // Twelve seconds of a core.
     assert_eq!(meter.energy(), Energy { measured_joules: 0.0, estimated_joules: 12.0 * WATTS_PER_CORE });
     let words = meter.sources().join("\n");
-    assert!(words.contains("estimated at 12 W") && words.contains("only for root"), "{words}");
+    assert!(words.contains("an estimate of 12 W") && words.contains("only for root"), "{words}");
 }
 
 #[test]
@@ -116,6 +116,7 @@ fn cards_are_counted_while_the_run_lasts() {
         assert!(begun.elapsed() < Duration::from_secs(30), "{meter:?}");
         std::thread::park_timeout(Duration::from_millis(20));
     }
+    // Whole rounds only, so that no card is missed at a seam.
     let most = 150.0 * begun.elapsed().as_secs_f64();
     assert!(meter.energy().measured_joules <= most + 1e-6, "{meter:?}, at most {most}");
     assert!(meter.sources().iter().any(|source| source.contains("nvidia-smi")));

@@ -19,13 +19,14 @@ use super::stop::Stop;
 use crate::cost::Meter;
 use crate::data::{Augment, Loader, Origin, Sampler};
 use crate::encoder::{Trained, onnx, pretraining_step};
-use crate::watch::{Measures, Yardstick};
+use crate::watch::{Measures, Yardstick, report};
 
 /// A run on the CPU with everything ready, before any file is made.
 pub struct Pretraining {
     config: PretrainConfig,
     input: InputSpec,
     pretext: Arc<dyn Pretext>,
+    data: Origin,
     loader: Loader,
     engine: TractStep,
     graph: Vec<u8>,
@@ -49,15 +50,17 @@ impl Pretraining {
         let setup = Setup { architecture: &config.architecture, input: &input, config };
         let pretext: Arc<dyn Pretext> = Arc::from(config.method.pretext(setup)?);
         let step = pretraining_step(config, &input, &*pretext)?;
-        let loader = Loader::new(data, input.clone(), augment, config.batch, config.seed, config.workers)?
-            .with_neighbours(config.neighbour_ms.saturating_mul(1_000_000))
-            .with_sampler(Arc::clone(&pretext) as Arc<dyn Sampler>)?;
+        let loader =
+            Loader::new(data.clone(), input.clone(), augment, config.batch, config.seed, config.workers)?
+                .with_neighbours(config.neighbour_ms.saturating_mul(1_000_000))
+                .with_sampler(Arc::clone(&pretext) as Arc<dyn Sampler>)?;
         let engine = TractStep::with_options(&step, Options::parallel()).map_err(PretrainError::State)?;
         let (config, step_digest, graph) = (config.clone(), sha256(&step.onnx), step.onnx);
-        Ok(Self { config, input, pretext, loader, engine, graph, yardstick, data_digest, step_digest })
+        Ok(Self { config, input, pretext, data, loader, engine, graph, yardstick, data_digest, step_digest })
     }
 
-    /// Runs in `run`, going on from its checkpoint where there is one.
+    /// Runs in `run`, going on from its checkpoint where there is one, and writes its report at the end. A
+    /// report that cannot be written is told and changes nothing of the run.
     ///
     /// # Errors
     ///
@@ -83,7 +86,14 @@ impl Pretraining {
             measure: Some(&mut measure),
             meter: Meter::system(),
         };
-        pretrain(job, run, progress, stop)
+        let outcome = pretrain(job, run, progress, stop)?;
+        if matches!(outcome, Outcome::Finished(_))
+            && let Err(why) = report(run.path(), Some(self.data.known()), None)
+        {
+            let again = format!("`sedge report {}` tries again", run.path().display());
+            tracing::warn!("the report was not written: {why}; {again}");
+        }
+        Ok(outcome)
     }
 }
 

@@ -121,7 +121,7 @@ pub enum PretrainError {
         /// The folder that the step is kept in, when it could be.
         capture: Option<PathBuf>,
         /// What the engine said.
-        source: EngineError,
+        source: Box<EngineError>,
     },
     /// The engine failed.
     #[error("the training step failed in epoch {epoch}, batch {batch}")]

@@ -21,7 +21,7 @@ use crate::cost::{Cost, Energy, Meter};
 use crate::data::{Batch, DataError, Loader};
 use crate::evaluate::Gauges;
 use crate::files::write_atomic;
-use crate::watch::{Capture, Line, Measures, Warning};
+use crate::watch::{Capture, Given, Line, Measures, Warning};
 
 /// Step lines in the log of one run, about.
 const STEP_LINES: u64 = 2000;
@@ -65,6 +65,15 @@ pub enum Outcome {
 /// `summary.json`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Summary {
+    /// The version of Sedge that ended the run.
+    #[serde(default)]
+    pub version: String,
+    /// What it ran on, such as `linux x86_64`.
+    #[serde(default)]
+    pub machine: String,
+    /// Seed of the run.
+    #[serde(default)]
+    pub seed: u64,
     /// Epochs trained.
     pub epochs: u32,
     /// Steps taken.
@@ -227,7 +236,7 @@ impl<'job, 'run> Training<'job, 'run> {
         if matches!(source, EngineError::NotFinite { .. }) {
             let checkpoint = Some(self.run.checkpoint_path()).filter(|path| path.exists());
             let capture = self.capture(&source, given, scalars);
-            PretrainError::Diverged { epoch, batch, checkpoint, capture, source }
+            PretrainError::Diverged { epoch, batch, checkpoint, capture, source: Box::new(source) }
         } else {
             PretrainError::Engine { epoch, batch, source }
         }
@@ -237,8 +246,9 @@ impl<'job, 'run> Training<'job, 'run> {
     fn capture(&self, source: &EngineError, given: &Batch, scalars: &[(&str, f32)]) -> Option<PathBuf> {
         let path = self.run.capture_path();
         let about = (self.position, self.job.config.seed, source.to_string());
-        let kept = Capture::of(self.job.engine, self.job.graph, (&given.given(), scalars), about)
-            .and_then(|capture| capture.write(&path, self.job.config));
+        let kept =
+            Capture::of(self.job.engine, self.job.graph, Given { inputs: &given.given(), scalars }, about)
+                .and_then(|capture| capture.write(&path, self.job.config));
         match kept {
             Ok(()) => Some(path),
             Err(error) => {
@@ -265,7 +275,7 @@ impl<'job, 'run> Training<'job, 'run> {
         self.position = Position { epoch, batch: 0, step: self.position.step };
         let samples_per_second = samples / seconds.max(1e-9);
         let step = self.position.step;
-        let watt_hours = self.energy().watt_hours();
+        let energy = self.energy();
         self.log.append(&Line::Epoch {
             epoch,
             step,
@@ -273,7 +283,8 @@ impl<'job, 'run> Training<'job, 'run> {
             measures,
             seconds,
             samples_per_second,
-            watt_hours,
+            watt_hours: energy.watt_hours(),
+            watt_hours_estimated: energy.estimated_joules / 3600.0,
         })?;
         for warning in warnings.into_iter().flatten() {
             self.warn(warning, progress)?;
@@ -338,6 +349,9 @@ impl<'job, 'run> Training<'job, 'run> {
         let seconds = self.running.seconds;
         let samples = self.position.step as f64 * self.size.samples as f64;
         let summary = Summary {
+            version: env!("CARGO_PKG_VERSION").into(),
+            machine: format!("{} {}", std::env::consts::OS, std::env::consts::ARCH),
+            seed: self.job.config.seed,
             epochs: self.size.epochs,
             steps: self.position.step,
             loss: self.running.loss,

@@ -165,6 +165,7 @@ fn log(run: &RunDirectory) -> Vec<Value> {
         fields.remove("seconds");
         fields.remove("samples_per_second");
         fields.remove("watt_hours");
+        fields.remove("watt_hours_estimated");
         line
     };
     text.lines().map(timeless).collect()

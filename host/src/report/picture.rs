@@ -99,7 +99,8 @@ impl Picture {
             let what = format!("number of curves in picture `{caption}`");
             return Err(ReportError::TooLarge { what, found: curves.len(), limit: MAX_CURVES });
         }
-        let wrong = |problem: &str| ReportError::Picture { caption: caption.clone(), problem: problem.into() };
+        let wrong =
+            |problem: &str| ReportError::Picture { caption: caption.clone(), problem: problem.into() };
         if !(low.is_finite() && high.is_finite() && low < high) {
             return Err(wrong("has no range to be drawn in"));
         }
@@ -178,11 +179,12 @@ mod tests {
         let long = vec![1.0; 10_000];
         let html = Picture::curves(&[&long], (0.0, 2.0), "x").unwrap().html();
         assert_eq!(html.matches(',').count(), MAX_CURVE_POINTS);
-        for (curves, range) in [(&[][..], (0.0, 1.0)), (&[&long[..]][..], (1.0, 1.0)), (&[&[f32::NAN][..]], (0.0, 1.0))]
+        for (curves, range) in
+            [(&[][..], (0.0, 1.0)), (&[&long[..]][..], (1.0, 1.0)), (&[&[f32::NAN][..]], (0.0, 1.0))]
         {
             assert!(Picture::curves(curves, range, "x").is_err());
         }
-        assert!(Picture::curves(&[&long; MAX_CURVES + 1], (0.0, 2.0), "x").is_err());
+        assert!(Picture::curves(&[&long[..]; MAX_CURVES + 1], (0.0, 2.0), "x").is_err());
     }
 
     #[test]

@@ -55,6 +55,15 @@ pub struct Moment {
     pub tensors_sha256: String,
 }
 
+/// What a step was given beside its state.
+#[derive(Clone, Copy, Debug)]
+pub struct Given<'a> {
+    /// Inputs by name.
+    pub inputs: &'a [(&'a str, ArrayViewD<'a, f32>)],
+    /// Scalars by name.
+    pub scalars: &'a [(&'a str, f32)],
+}
+
 /// A step with everything that it is a function of.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Capture {
@@ -78,7 +87,7 @@ impl Capture {
     pub fn of(
         engine: &dyn Engine,
         graph: &[u8],
-        (inputs, scalars): (&[(&str, ArrayViewD<'_, f32>)], &[(&str, f32)]),
+        Given { inputs, scalars }: Given<'_>,
         (position, seed, reason): (Position, u64, String),
     ) -> Result<Self, WatchError> {
         let spec = engine.spec().clone();

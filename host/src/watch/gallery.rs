@@ -114,11 +114,12 @@ fn neighbours(
         let labels = sample.labels()?;
         labels.names.get(*labels.ids.get(index)? as usize).cloned()
     };
-    let shown: Vec<(usize, String)> = std::iter::once((query, label(query).unwrap_or_else(|| "sample".into())))
-        .chain(others.into_iter().take(NEIGHBOURS).map(|(other, cosine)| {
-            (other, label(other).map_or(format!("{cosine:.2}"), |label| format!("{cosine:.2} {label}")))
-        }))
-        .collect();
+    let shown: Vec<(usize, String)> =
+        std::iter::once((query, label(query).unwrap_or_else(|| "sample".into())))
+            .chain(others.into_iter().take(NEIGHBOURS).map(|(other, cosine)| {
+                (other, label(other).map_or(format!("{cosine:.2}"), |label| format!("{cosine:.2} {label}")))
+            }))
+            .collect();
     if sample.image(query).is_some() {
         shown.into_iter().map(|(index, caption)| image(sample, index, caption)).collect()
     } else {
@@ -133,7 +134,8 @@ fn image(sample: &Dataset, index: usize, caption: String) -> Result<Picture, Wat
     };
     let (width, height) = (source.width(), source.height());
     // Shrunk to `SIDE` along the longer side; small ones as they are.
-    let scale = |side: usize| if width.max(height) > SIDE { (side * SIDE / width.max(height)).max(1) } else { side };
+    let scale =
+        |side: usize| if width.max(height) > SIDE { (side * SIDE / width.max(height)).max(1) } else { side };
     let size = Size { width: scale(width), height: scale(height) };
     let plane = size.width * size.height;
     let mut values = vec![0.0; 3 * plane];
@@ -156,7 +158,8 @@ fn windows(
     let ends = batch.iter().fold((0.0f32, 0.0f32), |(low, high), v| (low.min(*v), high.max(*v)));
     let range = if ends.0 < ends.1 { ends } else { (-1.0, 1.0) };
     let pictures = batch.axis_iter(Axis(0)).zip(shown).map(|(window, (_, caption))| {
-        let channels: Vec<Vec<f32>> = window.axis_iter(Axis(0)).map(|c| c.iter().copied().collect()).collect();
+        let channels: Vec<Vec<f32>> =
+            window.axis_iter(Axis(0)).map(|c| c.iter().copied().collect()).collect();
         let curves: Vec<&[f32]> = channels.iter().take(9).map(Vec::as_slice).collect();
         Ok(Picture::curves(&curves, range, caption.clone())?)
     });

@@ -42,6 +42,9 @@ pub enum Line {
         /// Energy of the run so far, in watt-hours.
         #[serde(default)]
         watt_hours: f64,
+        /// The part of it that is an estimate.
+        #[serde(default)]
+        watt_hours_estimated: f64,
     },
     /// Something went wrong, or is over.
     Warning {

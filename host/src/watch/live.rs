@@ -16,10 +16,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{Builder, JoinHandle};
 use std::time::{Duration, Instant};
 
+use super::WatchError;
 use super::capture::read;
 use super::page::page;
 use super::record::{MAX_LOG_BYTES, Record, Status};
-use super::WatchError;
 
 /// Seconds after which the browser is asked to come again.
 pub const REFRESH_SECONDS: u64 = 5;
@@ -76,7 +76,8 @@ impl Server {
         let mut server = Self { address, closing: Arc::default(), threads: vec![] };
         for number in 0..THREADS {
             let (site, receiver) = (Arc::clone(&site), Arc::clone(&receiver));
-            let answer = Builder::new().name(format!("page-{number}")).spawn(move || answer(&site, &receiver));
+            let answer =
+                Builder::new().name(format!("page-{number}")).spawn(move || answer(&site, &receiver));
             server.threads.push(answer.map_err(failed)?);
         }
         let closing = Arc::clone(&server.closing);
@@ -100,7 +101,8 @@ impl Drop for Server {
             IpAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
             IpAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
         };
-        let woken = TcpStream::connect_timeout(&SocketAddr::new(ip, self.address.port()), Duration::from_secs(1));
+        let woken =
+            TcpStream::connect_timeout(&SocketAddr::new(ip, self.address.port()), Duration::from_secs(1));
         for thread in self.threads.drain(..) {
             // Where it cannot be woken it is left to the end of the process.
             if woken.is_ok() {
@@ -211,7 +213,7 @@ impl Site {
             return text("405 Method Not Allowed", "this page can only be read");
         }
         if self.local && !host.is_some_and(is_local) {
-            return text("403 Forbidden", "ask for this page as localhost or by its address");
+            return text("403 Forbidden", "ask for this page as localhost");
         }
         match path.split('?').next().unwrap_or_default() {
             "/" => self.page(),
@@ -252,14 +254,14 @@ impl Site {
     }
 }
 
-/// Whether a `Host` is a name of this machine, or no name at all.
+/// Whether a `Host` is this machine's own name or address.
 fn is_local(host: &str) -> bool {
     let name = match host.rsplit_once(':') {
         Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name,
         _ => host,
     };
     let bare = name.strip_prefix('[').and_then(|name| name.strip_suffix(']')).unwrap_or(name);
-    name.eq_ignore_ascii_case("localhost") || bare.parse::<IpAddr>().is_ok()
+    name.eq_ignore_ascii_case("localhost") || bare.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
 }
 
 fn text(status: &'static str, words: &str) -> Answer {

@@ -23,6 +23,7 @@
 //! | | `seconds` | wall time of the epoch's steps in this sitting |
 //! | | `samples_per_second` | samples trained on a second |
 //! | | `watt_hours` | energy of the run so far ([`crate::cost`]) |
+//! | | `watt_hours_estimated` | the part of it that no sensor measured |
 //! | | `knn` | accuracy of nearest neighbours, 0 to 1 |
 //! | | `linear` | accuracy of a linear probe, 0 to 1 |
 //! | | `gauges` | [`Gauges`](crate::evaluate::Gauges) of features |
@@ -43,13 +44,17 @@ mod page;
 mod record;
 mod replay;
 mod standing;
+#[cfg(test)]
+mod testing;
+#[cfg(test)]
+mod tests;
 mod yardstick;
 
-pub use capture::{Capture, MAX_CAPTURE_BYTES, Moment};
+pub use capture::{Capture, Given, MAX_CAPTURE_BYTES, Moment};
 pub use error::WatchError;
 pub use gallery::Gallery;
 pub use line::Line;
-pub use live::{Server, REFRESH_SECONDS};
+pub use live::{REFRESH_SECONDS, Server};
 pub use measures::Measures;
 pub use page::{page, report};
 pub use record::{MAX_LOG_BYTES, Record, Status};

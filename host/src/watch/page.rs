@@ -1,16 +1,20 @@
 //! A run as a page, while it goes on and when it is over: what is measured, drawn over its epochs.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use sedge_models::architecture::Form;
 
-use super::record::{Record, Status};
+use super::record::{Record, Status, Step};
 use super::standing::State;
 use super::{Gallery, WatchError};
 use crate::data::Dataset;
 use crate::encoder::onnx;
 use crate::pretrain::{Pretrained, RunDirectory, span};
 use crate::report::{LineChart, Page, ReportError, Section, Series, Table, Tile};
+
+/// Metrics of the objective that are drawn beside the loss, at most.
+const MAX_TOLD: usize = 6;
 
 /// The page of a run; `gallery` shows what its encoder makes of samples.
 ///
@@ -37,12 +41,12 @@ pub fn page(record: &Record, gallery: Option<&Gallery>) -> Result<Page, WatchErr
     Ok(page)
 }
 
-/// Writes `report.html` for the run in the directory `path`, with a gallery of `data` where it is given;
-/// gives the file.
+/// Writes the page of the run in the directory `path` to `out`, or to its `report.html`, with a gallery of
+/// `data` where it is given; gives the file.
 ///
 /// # Errors
 /// When the run cannot be read, its encoder cannot be run on `data`, or the file cannot be written.
-pub fn report(path: &Path, data: Option<&Dataset>) -> Result<PathBuf, WatchError> {
+pub fn report(path: &Path, data: Option<&Dataset>, out: Option<&Path>) -> Result<PathBuf, WatchError> {
     let record = Record::read(path)?;
     let run = RunDirectory::open(path)?;
     let gallery = match data.filter(|_| run.checkpoint_path().is_file()) {
@@ -52,7 +56,7 @@ pub fn report(path: &Path, data: Option<&Dataset>) -> Result<PathBuf, WatchError
             Some(Gallery::of(data, &onnx(&encoder, Form::Folded)?, &encoder.input)?)
         }
     };
-    let file = run.report_path();
+    let file = out.map_or_else(|| run.report_path(), Path::to_path_buf);
     page(&record, gallery.as_ref())?.write(&file)?;
     Ok(file)
 }
@@ -100,14 +104,17 @@ fn summary(record: &Record) -> Section {
     }
     tiles.push(time(record));
     if let Some(cost) = record.cost() {
-        tiles.push(tile("energy", energy(cost.kwh), format!("{} of CO2", grams(cost.co2_g))));
+        let label = if cost.is_measured() { "energy" } else { "energy, an estimate" };
+        tiles.push(tile(label, cost.energy(), format!("{} of CO2", cost.co2())));
     }
     let mut section = Section::new("").tiles(&tiles);
     for warning in record.standing_warnings() {
         section = section.alarm(&warning.words);
     }
     if record.status == Status::NotFinite {
-        section = section.alarm("A step was not finite. It is kept: `sedge replay` on the run's folder `nan` runs it again");
+        section = section.alarm(
+            "A step was not finite. It is kept: `sedge replay` on the run's folder `nan` runs it again",
+        );
     }
     section
 }
@@ -121,14 +128,6 @@ fn time(record: &Record) -> Tile {
         _ => String::new(),
     };
     tile("time", span(taken), detail)
-}
-
-fn energy(kwh: f64) -> String {
-    if kwh < 1.0 { format!("{:.3} Wh", 1000.0 * kwh) } else { format!("{kwh:.2} kWh") }
-}
-
-fn grams(grams: f64) -> String {
-    if grams < 1000.0 { format!("{grams:.2} g") } else { format!("{:.2} kg", grams / 1000.0) }
 }
 
 fn chart(title: &str, x: &str, y: &str, series: Vec<(&str, Vec<(f64, f64)>)>) -> LineChart {
@@ -158,6 +157,12 @@ fn training(record: &Record) -> Result<Option<Section>, ReportError> {
     if let Ok(rate) = rate.draw() {
         section = section.figure(&rate, "");
     }
+    for (name, points) in told(record) {
+        let title = name.replace('_', " ");
+        if let Ok(drawn) = chart(&title, "step", &title, vec![(&name, points)]).draw() {
+            section = section.figure(&drawn, "As the method tells it, on the batch of the step.");
+        }
+    }
     let mut table = Table::new("Warnings", ["epoch", "step", "about", "what"]);
     for (epoch, step, warning) in &record.warnings {
         let mark = if warning.state == State::Good { "over: " } else { "" };
@@ -168,6 +173,18 @@ fn training(record: &Record) -> Result<Option<Section>, ReportError> {
         section = section.table(&table);
     }
     Ok(Some(section))
+}
+
+/// What the objective tells beside the loss, by name, over steps; what never changes is left out.
+fn told(record: &Record) -> Vec<(String, Vec<(f64, f64)>)> {
+    let names = record.steps.iter().flat_map(|step| step.metrics.keys()).collect::<BTreeSet<_>>();
+    let points = |name: &String| -> Vec<(f64, f64)> {
+        let of = |step: &Step| Some((step.step as f64, f64::from(*step.metrics.get(name)?)));
+        record.steps.iter().filter_map(of).collect()
+    };
+    let curves = names.into_iter().filter(|name| *name != "loss").map(|name| (name.clone(), points(name)));
+    let changes = |points: &[(f64, f64)]| points.windows(2).any(|pair| pair[0].1 != pair[1].1);
+    curves.filter(|(_, points)| changes(points)).take(MAX_TOLD).collect()
 }
 
 /// A curve over epochs.
@@ -186,7 +203,8 @@ fn features(record: &Record) -> Result<Option<Section>, ReportError> {
     let gauge = |of: fn(&crate::evaluate::Gauges) -> f64| {
         curve(record, move |epoch| epoch.measures.gauges.as_ref().map(of))
     };
-    let rank = gauge(|gauges| gauges.effective_rank).into_iter().map(|(epoch, rank)| (epoch, rank / possible));
+    let rank =
+        gauge(|gauges| gauges.effective_rank).into_iter().map(|(epoch, rank)| (epoch, rank / possible));
     let spread = chart(
         "Spread of features",
         "epoch",
@@ -237,21 +255,24 @@ fn cost(record: &Record) -> Section {
     };
     let mut table = Table::new("", ["", "value", "how it is known"]);
     let time = time(record);
-    let known = if record.summary.is_some() { cost.words() } else { "told when the run is over".into() };
     table.row(["time", &time.value, "wall time of training, over all sittings"]);
-    table.row(["energy", &energy(cost.kwh), &known]);
-    let grid = format!("{} g a kWh, {}", cost.grid_g_per_kwh, cost.grid_source);
-    table.row(["CO2", &grams(cost.co2_g), &grid]);
-    cost.sources.iter().for_each(|source| drop(table.note(source.clone())));
+    table.row(["energy", &cost.energy(), &cost.words()]);
+    let of = if cost.is_measured() { "" } else { "an estimate, like the energy: " };
+    let grid = format!("{of}{} g a kWh, {}", cost.grid_g_per_kwh, cost.grid_source);
+    table.row(["CO2", &cost.co2(), &grid]);
+    for source in &cost.sources {
+        table.note(source.clone());
+    }
     section.table(&table)
 }
 
 fn origin(record: &Record) -> Result<Section, WatchError> {
     let config = record.config.to_toml().map_err(|e| WatchError::Run(Box::new(e.into())))?;
-    let mut table = Table::new("Versions and digests (SHA-256)", ["", "is"]);
-    table.row(["sedge", &format!("version {}", env!("CARGO_PKG_VERSION"))]);
-    table.row(["machine", &format!("{} {}", std::env::consts::OS, std::env::consts::ARCH)]);
+    let mut table = Table::new("Seed, version and digests", ["", "is"]);
+    table.row(["seed", &record.config.seed.to_string()]);
     if let Some(summary) = &record.summary {
+        table.row(["sedge", &format!("version {}", summary.version)]);
+        table.row(["machine", &summary.machine]);
         let digests = &summary.digests;
         for (what, digest) in
             [("configuration", &digests.config), ("data", &digests.data), ("training step", &digests.step)]

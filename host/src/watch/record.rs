@@ -8,6 +8,8 @@ use super::capture::{Moment, read};
 use super::line::Line;
 use super::standing::{About, State, Warning};
 use super::{Measures, WatchError};
+use sedge_engine::Metrics;
+
 use crate::cost::{Cost, Energy};
 use crate::pretrain::{PretrainConfig, RunDirectory, Summary};
 
@@ -15,6 +17,7 @@ use crate::pretrain::{PretrainConfig, RunDirectory, Summary};
 pub const MAX_LOG_BYTES: u64 = 128 << 20;
 /// Largest summary read.
 const MAX_SUMMARY_BYTES: u64 = 1 << 20;
+const JOULES_PER_WATT_HOUR: f64 = 3600.0;
 
 /// How a run goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,12 +45,12 @@ pub struct Epoch {
     pub samples_per_second: f64,
     /// Wall time of its steps.
     pub seconds: f64,
-    /// Energy of the run by its end, in watt-hours.
-    pub watt_hours: f64,
+    /// Energy of the run by its end.
+    pub energy: Energy,
 }
 
 /// A step of the log.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Step {
     /// From one.
     pub step: u64,
@@ -57,6 +60,8 @@ pub struct Step {
     pub lr: f32,
     /// Loss.
     pub loss: f32,
+    /// All that the objective told.
+    pub metrics: Metrics,
 }
 
 /// All that is known of a run.
@@ -119,18 +124,22 @@ impl Record {
         match line {
             Line::Step { epoch, step, lr, metrics, .. } => {
                 let loss = metrics.get("loss").copied().unwrap_or(f32::NAN);
-                self.steps.push(Step { step, epoch, lr, loss });
+                self.steps.push(Step { step, epoch, lr, loss, metrics });
             }
-            Line::Epoch { epoch, step, loss, measures, seconds, samples_per_second, watt_hours } => {
-                self.epochs.push(Epoch {
-                    epoch,
-                    step,
-                    loss,
-                    measures,
-                    samples_per_second,
-                    seconds,
-                    watt_hours,
-                });
+            Line::Epoch {
+                epoch,
+                step,
+                loss,
+                measures,
+                seconds,
+                samples_per_second,
+                watt_hours,
+                watt_hours_estimated,
+            } => {
+                let estimated_joules = JOULES_PER_WATT_HOUR * watt_hours_estimated;
+                let measured_joules = JOULES_PER_WATT_HOUR * (watt_hours - watt_hours_estimated).max(0.0);
+                let energy = Energy { measured_joules, estimated_joules };
+                self.epochs.push(Epoch { epoch, step, loss, measures, samples_per_second, seconds, energy });
             }
             Line::Warning { epoch, step, warning } => self.warnings.push((epoch, step, warning)),
         }
@@ -173,14 +182,12 @@ impl Record {
         standing.filter(|warning| warning.state == State::Bad).collect()
     }
 
-    /// What the run has cost so far. Before its end, what of it was measured is not known.
+    /// What the run has cost so far. What the energy was read from is known at its end.
     pub fn cost(&self) -> Option<Cost> {
         if let Some(summary) = &self.summary {
             return summary.cost.clone();
         }
-        let joules =
-            self.epochs.last().map(|epoch| epoch.watt_hours * 3600.0).filter(|joules| *joules > 0.0)?;
-        let energy = Energy { measured_joules: 0.0, estimated_joules: joules };
+        let energy = self.epochs.last().map(|epoch| epoch.energy).filter(|energy| energy.joules() > 0.0)?;
         Some(Cost::of(energy, vec![], self.config.grid_g_per_kwh))
     }
 }

@@ -20,8 +20,9 @@ const ASKED: f64 = 0.2;
 /// Most samples asked about, and most neighbours: enough to see the trend and quick beside an epoch.
 const MOST_ASKED: usize = 500;
 const MOST_NEIGHBOURS: usize = 2000;
-/// Most samples whose features are gauged.
+/// Most samples whose features are gauged, and most values of all their views: large images are fewer.
 const MOST_GAUGED: usize = 512;
+const MOST_VALUES: usize = 1 << 23;
 /// Most weights of a probe; one with more is left out, as it would take longer than an epoch may.
 const MOST_WEIGHTS: usize = 1 << 18;
 /// Samples embedded at once.
@@ -54,7 +55,9 @@ impl Yardstick {
     /// When the data does not fit `input` or `augment`.
     pub fn of(data: &Dataset, input: &InputSpec, augment: &Augment, seed: u64) -> Result<Self, DataError> {
         let all: Vec<usize> = (0..data.len()).collect();
-        let sample = data.subset(&spread(&all, MOST_GAUGED))?;
+        let values: usize = input.shape.iter().product();
+        let most = (MOST_VALUES / (2 * values).max(1)).clamp(2, MOST_GAUGED);
+        let sample = data.subset(&spread(&all, most))?;
         let views = views(&sample, input, augment, seed ^ VIEWS_SEED)?;
         Ok(Self { input: input.clone(), seed, views, labelled: Parts::of(data, seed)?, sample })
     }
