@@ -18,7 +18,7 @@ pub(super) const SAMPLES: usize = 24;
 /// Lines of the log that [`written`] writes.
 pub(super) const LINES: usize = 4 + 2 + 1;
 
-/// Two classes of samples, each sample a group of its own.
+/// Two classes of samples; each image is a group of its own, six windows in a row are one.
 pub(super) fn data(modality: Modality) -> Arc<Dataset> {
     let samples = match modality {
         Modality::Image => {
@@ -40,7 +40,7 @@ pub(super) fn data(modality: Modality) -> Arc<Dataset> {
     let ids = (0..SAMPLES as u32).map(|i| i % 2).collect();
     let labels = Labels { ids, names: vec!["calm".into(), "<busy>".into()] };
     let order = (0..SAMPLES as u64).map(|i| i * 640_000_000).collect();
-    let groups = (0..SAMPLES as u32).collect();
+    let groups = (0..SAMPLES as u32).map(|i| if modality == Modality::Image { i } else { i / 6 }).collect();
     Arc::new(Dataset::new(samples, Some(labels), groups, order).unwrap())
 }
 
