@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::method::Method;
+use crate::cost::{MAX_G_PER_KWH, WORLD_G_PER_KWH};
 use crate::data::stream::{MAX_BAD, Stream, StreamOptions};
 use crate::data::{Augment, DataError, LoadOptions, MAX_WORKERS, Origin, load};
 
@@ -107,6 +108,14 @@ fn is_false(value: &bool) -> bool {
     !value
 }
 
+fn world_grid() -> f64 {
+    WORLD_G_PER_KWH
+}
+
+fn is_world_grid(value: &f64) -> bool {
+    *value == WORLD_G_PER_KWH
+}
+
 fn is_zero(value: &u64) -> bool {
     *value == 0
 }
@@ -173,6 +182,9 @@ pub struct PretrainConfig {
     pub eval_every: u32,
     /// Epochs between checkpoints.
     pub checkpoint_every: u32,
+    /// Grams of CO2 a kilowatt-hour of the electricity used; only for the report.
+    #[serde(default = "world_grid", skip_serializing_if = "is_world_grid")]
+    pub grid_g_per_kwh: f64,
     /// Where the data is.
     pub data: DataConfig,
     /// What the encoder's first weights are taken from: a run, a bundle or an ONNX file. Without, they are drawn.
@@ -371,6 +383,9 @@ impl PretrainConfig {
         if self.checkpoint_every == 0 {
             return value("checkpoint_every", 0, "one or more");
         }
+        if !(0.0..=MAX_G_PER_KWH).contains(&self.grid_g_per_kwh) {
+            return value("grid_g_per_kwh", self.grid_g_per_kwh, "0 to 3000 grams of CO2 a kWh");
+        }
         self.method.complete(&self.pretext)?;
         match &self.augment {
             AugmentConfig::Image(augment) => augment.check()?,
@@ -417,13 +432,19 @@ impl PretrainConfig {
     }
 
     /// SHA-256 in hexadecimal of everything that the result depends on: all but `workers`,
-    /// `eval_every` and `checkpoint_every`, which may change when a run is resumed.
+    /// `eval_every`, `checkpoint_every` and `grid_g_per_kwh`, which may change when a run is resumed.
     ///
     /// # Errors
     ///
     /// As [`PretrainConfig::to_toml`].
     pub fn digest(&self) -> Result<String, ConfigError> {
-        let fixed = Self { workers: 1, eval_every: 0, checkpoint_every: 1, ..self.clone() };
+        let fixed = Self {
+            workers: 1,
+            eval_every: 0,
+            checkpoint_every: 1,
+            grid_g_per_kwh: WORLD_G_PER_KWH,
+            ..self.clone()
+        };
         let digest = Sha256::digest(fixed.to_toml()?);
         Ok(digest.iter().map(|byte| format!("{byte:02x}")).collect())
     }

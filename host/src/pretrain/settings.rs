@@ -15,6 +15,7 @@ use super::config::{
     AugmentConfig, ConfigError, DataConfig, MOMENTUM, OptimizerName, PretrainConfig, Schedule,
 };
 use super::method::Method;
+use crate::cost::WORLD_G_PER_KWH;
 use crate::data::{LoadOptions, MAX_WORKERS};
 
 /// Largest configuration file read.
@@ -84,12 +85,17 @@ pub struct Settings {
     /// Threads that make batches; changes nothing but speed [default: one less than the processors]
     #[arg(long, value_name = "N", help_heading = "Running")]
     pub workers: Option<usize>,
-    /// Epochs between measurements of kNN accuracy where there are labels; 0 for never [default: 5]
+    /// Epochs between measurements: gauges of collapse, and kNN and a linear probe where there are labels;
+    /// 0 for never [default: 5]
     #[arg(long, value_name = "EPOCHS", help_heading = "Running")]
     pub eval_every: Option<u32>,
     /// Epochs between checkpoints [default: 1]
     #[arg(long, value_name = "EPOCHS", help_heading = "Running")]
     pub checkpoint_every: Option<u32>,
+    /// Grams of CO2 that a kilowatt-hour gives off where this runs, for the report [default: 473, the world
+    /// average of 2024]
+    #[arg(long, value_name = "GRAMS", help_heading = "Running")]
+    pub grid_g_per_kwh: Option<f64>,
     /// Settings of the method, such as mask_ratio=0.6,depth=2; in the file a table
     #[arg(long, value_name = "KEY=VALUE,...", help_heading = "Training")]
     pub pretext: Option<PretextSettings>,
@@ -273,6 +279,7 @@ impl Settings {
             workers: self.workers.or(below.workers),
             eval_every: self.eval_every.or(below.eval_every),
             checkpoint_every: self.checkpoint_every.or(below.checkpoint_every),
+            grid_g_per_kwh: self.grid_g_per_kwh.or(below.grid_g_per_kwh),
             pretext: PretextSettings::over(self.pretext, below.pretext),
             image_augment: self.image_augment.or(below.image_augment),
             window_augment: self.window_augment.or(below.window_augment),
@@ -357,6 +364,7 @@ impl Settings {
             checkpoint_every: self.checkpoint_every.unwrap_or(1),
             second_augment: second
                 .then(|| self.window_augment.clone().unwrap_or_else(|| method.window_augment())),
+            grid_g_per_kwh: self.grid_g_per_kwh.unwrap_or(WORLD_G_PER_KWH),
             augment: if images {
                 AugmentConfig::Image(self.image_augment.unwrap_or_else(|| method.image_augment()))
             } else {
