@@ -3,6 +3,7 @@
 
 pub mod budget;
 pub mod cli;
+pub mod compare;
 pub mod data;
 pub mod differentiate;
 pub mod encoder;

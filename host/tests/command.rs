@@ -186,10 +186,10 @@ fn a_run_that_cannot_begin_makes_no_directory() {
     pictures(&data);
     let run = folder.path().join("run");
     let mut words = pretrain_words(data.to_str().unwrap(), run.to_str().unwrap());
-    // More pairs than there are pictures.
+    // More samples a batch than there are pictures.
     words.iter_mut().filter(|word| **word == "4").for_each(|word| *word = "100");
     let output = output(&words);
     assert_eq!(output.status.code(), Some(1), "{}", text(&output.stderr));
-    assert!(text(&output.stderr).contains("pairs"), "{}", text(&output.stderr));
+    assert!(text(&output.stderr).contains("`batch` is 100"), "{}", text(&output.stderr));
     assert!(!run.exists());
 }

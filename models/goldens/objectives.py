@@ -16,11 +16,32 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 torch.set_default_dtype(torch.float64)
 TAU, EMA, QUEUE = 0.2, 0.9, 12
 VICREG = (25.0, 25.0, 1.0)
-BARLOW = 0.05
+BARLOW, BETA = 0.05, 0.5
 
 
 def head(hidden, out, width=8):
     return nn.Sequential(nn.Linear(width, hidden), nn.ReLU(), nn.Linear(hidden, out))
+
+
+class Views(nn.Sequential):
+    """Each half of the rows by itself, so that batch norms see one view at a time."""
+
+    def forward(s, x):
+        return torch.cat([nn.Sequential.forward(s, view) for view in x.chunk(2)])
+
+
+def normalised(layers, hidden, out, every, width):
+    """A head of linear layers with batch norms between; with `every`, one without scale behind the last too."""
+    parts, widths = [], [width] + [hidden] * (layers - 1) + [out]
+    for i in range(layers):
+        last = i + 1 == layers
+        norm = every or not last
+        parts.append(nn.Linear(widths[i], widths[i + 1], bias=not norm))
+        if norm:
+            parts.append(nn.BatchNorm1d(widths[i + 1], affine=not last, track_running_stats=False))
+        if not last:
+            parts.append(nn.ReLU())
+    return Views(*parts)
 
 
 def off_diagonal(m):
@@ -69,6 +90,29 @@ def moco(z, keys, queue):
     return F.cross_entropy(logits, torch.zeros(len(z), dtype=torch.long))
 
 
+def moco_v3(q, keys):
+    (q1, q2), (k1, k2) = F.normalize(q, dim=1).chunk(2), keys.chunk(2)
+    contrast = lambda q, k: 2 * TAU * F.cross_entropy(q @ k.T / TAU, torch.arange(len(q)))
+    return contrast(q1, k2) + contrast(q2, k1)
+
+
+def tokens(net, x):
+    """What the networks of training_step.py average, one row a place."""
+    for layer in [net.stem, *net.blocks, net.last] if isinstance(net, Image) else net.layers:
+        x = layer(x)
+    return x.flatten(2).mT
+
+
+def data2vec(predicted, taught, mask):
+    target = F.layer_norm(taught, taught.shape[2:]).detach()
+    error = F.smooth_l1_loss(predicted, target, beta=BETA, reduction="none").mean(2) * mask[:, :, 0]
+    return (error.sum(1) / mask.sum((1, 2)).clamp(min=1)).mean()
+
+
+def spread(taught):
+    return F.layer_norm(taught, taught.shape[2:]).flatten(0, 1).std(0, unbiased=False).mean()
+
+
 def masked(rebuilt, targets, mask):
     error = (rebuilt - targets.flatten(1)) ** 2 * mask.flatten(1)
     return (error.sum(1) / mask.flatten(1).sum(1)).mean()
@@ -97,12 +141,19 @@ class Lars:
             p.grad = None
 
 
-def golden(name, net, x, objective, optimizer, clip=None, reference=None, decoder=None):
+def golden(name, net, x, objective, optimizer, clip=None, reference=None, decoder=None, norm=None):
     torch.manual_seed(3)
     out, values = {"views": x}, x[0].numel()
     parts = {"head": head(8, 4)}
-    if objective in ("simsiam", "byol"):
-        parts["predictor"] = head(3, 4, 4)
+    if norm:
+        layers, every = norm
+        parts = {"head": normalised(layers, 8, 4, every, 8)}
+    if objective in ("simsiam", "byol", "moco_v3"):
+        parts["predictor"] = normalised(2, 3, 4, False, 4) if norm else head(3, 4, 4)
+    if objective == "data2vec":
+        parts = {"predictor": nn.Linear(8, 8)}
+        out["whole"], places = torch.randn_like(x), tokens(copy.deepcopy(net), x).shape[1]
+        out["mask"] = (torch.rand(len(x), places, 1) < 0.4).double()
     if objective == "masked":
         parts = {"decoder": head(decoder, values) if decoder else nn.Linear(8, values)}
         out["targets"], out["mask"] = torch.randn_like(x), (torch.rand_like(x) < 0.4).double()
@@ -114,10 +165,10 @@ def golden(name, net, x, objective, optimizer, clip=None, reference=None, decode
     named |= {prefix[part] + k: v for part, m in parts.items() for k, v in m.state_dict().items()}
     trained = {k: p for k, p in net.named_parameters()}
     trained |= {prefix[part] + k: p for part, m in parts.items() for k, p in m.named_parameters()}
-    students, teachers = [net, parts["head"]] if "head" in parts else [], []
+    students, teachers = [net, parts["head"]] if "head" in parts else [net], []
     queue = F.normalize(torch.randn(QUEUE, 4), dim=1)
     state = dict(named)
-    if objective in ("moco", "byol"):
+    if objective in ("moco", "moco_v3", "byol", "data2vec"):
         teachers = copy.deepcopy(students)
         for (part, m) in zip(("", "head."), teachers):
             state |= {part + k + "/teacher": p.data for k, p in m.named_parameters()}
@@ -128,7 +179,8 @@ def golden(name, net, x, objective, optimizer, clip=None, reference=None, decode
 
     lr, wd = (1e-2, 0.1) if optimizer == "adamw" else (0.1, 1e-2)
     # Correlations over a few pairs are steep: at the usual rate rounding grows tenfold a step.
-    lr = lr / 5 if objective == "barlow" else lr
+    # So are norms of eight rows under BYOL's loss, where PyTorch in float32 strays half as far as we do.
+    lr = lr / 5 if objective == "barlow" else lr / 10 if objective == "byol" and norm else lr
     decayed = [p for p in trained.values() if p.dim() > 1]
     plain = [p for p in trained.values() if p.dim() <= 1]
     groups = [{"params": decayed, "weight_decay": wd}, {"params": plain, "weight_decay": 0.0}]
@@ -144,10 +196,14 @@ def golden(name, net, x, objective, optimizer, clip=None, reference=None, decode
     net.train(), frozen.train()
     for step in range(3):
         opt.zero_grad()
-        embedding = net(x)
+        local = tokens(net, x) if objective == "data2vec" else None
+        embedding = net(x) if local is None else local.mean(1)
         z = parts["head"](embedding) if "head" in parts else None
-        if objective == "moco":
+        if objective in ("moco", "moco_v3"):
             keys = F.normalize(teachers[1](teachers[0](x)), dim=1).detach()
+        if objective == "data2vec":
+            taught = tokens(teachers[0], out["whole"])
+            out[f"target_spread/{step}"] = spread(taught)
         loss = {
             "nt-xent": lambda: nt_xent(z, TAU),
             "moco": lambda: moco(z, keys, queue),
@@ -155,6 +211,8 @@ def golden(name, net, x, objective, optimizer, clip=None, reference=None, decode
             "barlow": lambda: barlow(z),
             "simsiam": lambda: simsiam(z, parts["predictor"](z)),
             "byol": lambda: byol(parts["predictor"](z), teachers[1](teachers[0](x))),
+            "moco_v3": lambda: moco_v3(parts["predictor"](z), keys),
+            "data2vec": lambda: data2vec(parts["predictor"](local), taught, out["mask"]),
             "masked": lambda: masked(parts["decoder"](embedding), out["targets"], out["mask"]),
         }[objective]()
         if reference is not None:
@@ -192,3 +250,8 @@ if __name__ == "__main__":
     golden("reference_byol_adamw", Imu(), imu(), "byol", "adamw", clip=5.0, reference=0.7)
     golden("reference_nt_xent_sgd", Image(), image(), "nt-xent", "sgd", reference=2.0)
     golden("lars_nt_xent", Image(), image(), "nt-xent", "lars")
+    for objective, norm in (("vicreg", (3, False)), ("simsiam", (3, True)), ("byol", (2, False)), ("moco_v3", (3, True))):
+        golden(f"objective_{objective}_norm_sgd", Image(), image(16), objective, "sgd", norm=norm)
+        golden(f"objective_{objective}_norm_adamw", Imu(), imu(16), objective, "adamw", norm=norm)
+    golden("objective_data2vec_sgd", Image(), image(), "data2vec", "sgd")
+    golden("objective_data2vec_adamw", Imu(), imu(), "data2vec", "adamw")

@@ -23,6 +23,7 @@ pub mod plan;
 pub mod selection;
 pub mod step;
 pub mod tensors;
+pub mod text;
 pub mod weights;
 
 pub use input::{InputSpec, InputSpecError, Modality};

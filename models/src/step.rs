@@ -26,6 +26,8 @@ pub enum StateRole {
     Teacher,
     /// Keys of earlier batches that serve as negatives.
     Queue,
+    /// What a Markov chain reached, from where the next step goes on.
+    Chain,
 }
 
 /// One tensor that the step carries from call to call.
@@ -61,8 +63,12 @@ pub struct StepSpec {
     /// Rows of the first batch input. Where views are compared, rows `i` and `i + batch / 2` are two
     /// views of one sample.
     pub batch: usize,
-    /// Batch inputs: `views` `[batch, ...sample]`; for cross-entropy `targets` `[batch, classes]`; for
-    /// masked reconstruction `targets` and `mask`, shaped like the views.
+    /// Batch inputs: `views` `[batch, ...sample]` first, then further inputs of the encoder (`keep`), then what
+    /// the objective asks for: for cross-entropy `targets` `[batch, classes]`; for masked reconstruction and
+    /// modelling `targets` and `mask`, shaped like the views; for data2vec `whole`, shaped like them, and
+    /// `mask` `[batch, tokens, 1]`; for pair prediction `targets` `[batch / 2, 1]`; for token prediction
+    /// `targets` and `mask` `[batch, length]`, and `follows` `[batch, 1]`; for Boltzmann machines `gates`
+    /// `[layers]` and noise.
     pub inputs: Vec<InputTensor>,
     /// Scalar inputs and their defaults: `lr`, `weight_decay`, and what the recipe asked for of
     /// `temperature`, `ema`, `reference_weight` and `clip_norm`.

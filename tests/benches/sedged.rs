@@ -23,7 +23,7 @@ use ndarray::{ArrayD, IxDyn};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use sedge::encoder::{Trained, board_step, pretraining_step};
-use sedge::pretrain::{ArchitectureSetting, DataSettings, Settings};
+use sedge::pretrain::{ArchitectureSetting, DataSettings, Settings, Setup};
 use sedge_core::PairingConfig;
 use sedge_engine::{Engine, TractStep};
 use sedge_firmware::{Pace, RunConfig, run};
@@ -284,8 +284,8 @@ fn drive_apart(
 fn time_step(name: &'static str, part: Selection, count: usize) -> Result<Step, Box<dyn Error>> {
     let architecture = Architecture::preset(name)?;
     let input = match architecture {
-        Architecture::InvertedResidual(_) => InputSpec::image(SIDE, SIDE, [0.5; 3], [0.25; 3]),
         Architecture::Conv1d(_) => InputSpec::imu(128, 100.0, vec![0.0; 6], vec![1.0; 6]),
+        _ => InputSpec::image(SIDE, SIDE, [0.5; 3], [0.25; 3]),
     };
     let step = if part == Selection::All {
         pretraining(name, &input)?
@@ -329,5 +329,7 @@ fn pretraining(name: &str, input: &InputSpec) -> Result<TrainingStep, Box<dyn Er
         ..Settings::default()
     };
     let modality: Modality = input.modality;
-    Ok(pretraining_step(&settings.resolve(modality)?, input)?)
+    let config = settings.resolve(modality)?;
+    let setup = Setup { architecture: &config.architecture, input, config: &config };
+    Ok(pretraining_step(&config, input, &*config.method.pretext(setup)?)?)
 }

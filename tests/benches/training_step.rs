@@ -45,7 +45,7 @@ const NETS: [(&str, usize, &[&str]); 7] = [
 /// Networks whose embedding is timed, and the batches.
 const INFERENCE: [(&str, [usize; 2]); 3] = [("cnn64", [1, 32]), ("imu", [1, 32]), ("vit64", [1, 32])];
 /// As in `peers/nets.py`.
-const HEAD: ProjectionHead = ProjectionHead { hidden: 128, out: 64 };
+const HEAD: ProjectionHead = ProjectionHead::new(128, 64);
 const TEMPERATURE: f32 = 0.2;
 /// Rows of a step of our presets.
 const PRESET_BATCH: usize = 32;

@@ -42,10 +42,8 @@ pub fn fresh_bundle(
     part: Selection,
     seed: u64,
 ) -> Result<Bundle, Box<dyn Error>> {
-    let modality = match architecture {
-        Architecture::InvertedResidual(_) => Modality::Image,
-        Architecture::Conv1d(_) => Modality::Imu,
-    };
+    let reads_images = architecture.check(&[3, side, side]).is_ok();
+    let modality = if reads_images { Modality::Image } else { Modality::Imu };
     let (image_size, limit) = (Some(side), Some(16));
     let options = LoadOptions { modality: Some(modality), image_size, limit, ..LoadOptions::default() };
     let data = load("sim:rooms=2,seconds=20", &options)?;

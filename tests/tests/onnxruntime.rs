@@ -89,7 +89,7 @@ fn compiled(selection: Selection, optimizer: Optimizer, lr: f32) -> TrainingStep
     let names = weights.keys().filter(|k| !k.contains("running"));
     let encoder = architecture.graph(form, Batch::Fixed(BATCH), &IMAGE, &weights).unwrap();
     let trained = selection.pick(&architecture.stages(), names);
-    let head = ProjectionHead { hidden: architecture.embedding_dim(), out: 32 };
+    let head = ProjectionHead::new(architecture.embedding_dim(), 32);
     compile(Recipe {
         statistics: weights.clone(),
         optimizer,
@@ -206,7 +206,7 @@ fn agree(step: &TrainingStep) {
 
 #[test]
 fn objectives() {
-    let head = ProjectionHead { hidden: 12, out: 6 };
+    let head = ProjectionHead::new(12, 6);
     let moco = Objective::Moco { head, temperature: 0.2, queue: 40, ema: 0.9 };
     let byol = Objective::Byol { head, predictor: 5, ema: 0.9 };
     let nt_xent = Objective::NtXent { head, temperature: 0.2 };
@@ -233,7 +233,7 @@ fn objectives() {
 #[test]
 fn a_step_that_is_not_finite_leaves_the_state() {
     let Some(python) = &*ORACLE else { return };
-    let head = ProjectionHead { hidden: 12, out: 6 };
+    let head = ProjectionHead::new(12, 6);
     let step = small(Objective::Moco { head, temperature: 0.2, queue: 16, ema: 0.9 }, |recipe| {
         (recipe.clip_norm, recipe.reference) = (Some(0.5), Some(0.7));
     });
@@ -269,7 +269,7 @@ fn transformer() {
     let encoder = import(&std::fs::read(file).unwrap(), &options).unwrap();
     let trained: Vec<String> = encoder.weights.iter().map(|w| w.name.clone()).collect();
     for (frozen, optimizer) in [(0, Optimizer::SGD), (8, ADAMW)] {
-        let head = ProjectionHead { hidden: 12, out: 6 };
+        let head = ProjectionHead::new(12, 6);
         let objective = Objective::NtXent { head, temperature: 0.2 };
         let trained = trained.iter().skip(frozen).cloned().collect();
         let recipe = Recipe::new(encoder.model.clone(), trained, objective);

@@ -90,6 +90,23 @@ impl McapStream {
         &self.inbox.counts
     }
 
+    /// Kind and log time of the next event, which stays the next. `None` when the data are over or
+    /// an error comes next.
+    pub fn peek(&mut self) -> Option<(StreamKind, Timestamp)> {
+        self.fill();
+        let Reverse(pending) = self.inbox.waiting.peek()?;
+        Some((pending.decoder.feeds(), Timestamp::from_nanos(pending.log_time)))
+    }
+
+    /// Drops the next event undecoded, which is what costs time of a picture. It stays counted as a
+    /// message, but neither as decoded nor as failed.
+    pub fn pass_over(&mut self) {
+        self.fill();
+        if let Some(Reverse(pending)) = self.inbox.waiting.pop() {
+            self.inbox.held_bytes -= pending.bytes();
+        }
+    }
+
     /// Reads on until enough messages wait that the earliest can be given, or the data end.
     fn fill(&mut self) {
         while self.end.is_none() && self.inbox.held_bytes <= self.inbox.limits.reorder_bytes {

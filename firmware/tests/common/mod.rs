@@ -66,7 +66,7 @@ fn make(architecture: &Architecture, input: InputSpec, trained: Selection) -> Bu
     let mut trainable = graph(Batch::Fixed(BATCH));
     let deltas = lora::attach(&mut trainable, &choice.low_rank, 3).unwrap();
     let trained = [deltas, choice.trained].concat();
-    let objective = Objective::NtXent { head: ProjectionHead { hidden: 12, out: 8 }, temperature: 0.2 };
+    let objective = Objective::NtXent { head: ProjectionHead::new(12, 8), temperature: 0.2 };
     let step = compile(Recipe { lr: 0.005, seed: 3, ..Recipe::new(trainable, trained, objective) }).unwrap();
     let reference = reference(&encoder, &input);
     let manifest = Manifest {

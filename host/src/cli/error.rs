@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use sedge_models::bundle::BundleError;
 use sedge_models::onnx::OnnxError;
 
+use crate::compare::CompareError;
 use crate::data::DataError;
 use crate::differentiate::DifferentiateError;
 use crate::export::ExportError;
@@ -65,6 +66,9 @@ pub enum CliError {
         /// What the system said.
         source: io::Error,
     },
+    /// Methods cannot be compared.
+    #[error(transparent)]
+    Compare(#[from] CompareError),
     /// Signals cannot be caught, so a run could not be stopped without loss.
     #[error("cannot catch signals")]
     Signals(#[source] io::Error),

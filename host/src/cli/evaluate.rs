@@ -105,6 +105,7 @@ pub(super) fn run(args: &Args, out: &mut dyn Write) -> Result<(), CliError> {
     let protocol = Protocol { seed: args.seed, draws: args.draws, ..Protocol::default() };
     let options = AssessOptions {
         protocol,
+        references: true,
         supervised_steps: args.supervised_steps,
         supervised_lr: args.supervised_lr,
         supervised_augmented: !args.supervised_plain,

@@ -12,7 +12,7 @@ use super::shown::{size, warn_of, write_json};
 use crate::data::{DataError, Dataset, LoadOptions, load};
 use crate::export::{ExportOptions, Parity, pack};
 use crate::files::write_atomic;
-use crate::pretrain::{Method, PretrainConfig, Pretrained};
+use crate::pretrain::{PretrainConfig, Pretrained};
 
 /// Flags of `sedge export`.
 #[derive(Debug, clap::Args)]
@@ -101,7 +101,7 @@ pub(super) fn run(args: &Args, out: &mut dyn Write) -> Result<(), CliError> {
         config: config.to_toml()?,
         seed: config.seed,
         data_digest: header.digests.data,
-        method: method(config.method).into(),
+        method: config.method.name(),
         epochs,
     };
     let name = args.name.clone().unwrap_or_else(|| default_name(args));
@@ -176,12 +176,6 @@ fn reference_data(args: &Args, config: &PretrainConfig) -> Result<Dataset, CliEr
             DataError::Io { .. } => CliError::RunDataGone(source),
             source => source.into(),
         }),
-    }
-}
-
-fn method(method: Method) -> &'static str {
-    match method {
-        Method::Simclr => "simclr",
     }
 }
 

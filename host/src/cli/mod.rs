@@ -4,6 +4,7 @@
 //! Results go to standard output, progress and errors to standard error. Exit status: 0 done, 1
 //! failed with a reason, 2 wrong usage.
 
+mod compare;
 mod completions;
 mod differentiate;
 mod error;
@@ -48,6 +49,8 @@ pub enum Command {
     Quickstart(quickstart::Args),
     /// Pretrain an encoder without labels
     Pretrain(Box<pretrain::Args>),
+    /// Pretrain by several methods and measure them side by side
+    Compare(Box<compare::Args>),
     /// Measure an encoder: neighbours, linear probe, few labels, against references
     Evaluate(Box<evaluate::Args>),
     /// Pack a pretrained encoder for a board
@@ -71,6 +74,7 @@ pub fn run(cli: Cli, out: &mut dyn Write) -> Result<(), CliError> {
     match cli.command {
         Command::Quickstart(args) => quickstart::run(&args, out),
         Command::Pretrain(args) => pretrain::run(*args, out),
+        Command::Compare(args) => compare::run(*args, out),
         Command::Evaluate(args) => evaluate::run(&args, out),
         Command::Export(args) => export::run(&args, out),
         Command::Differentiate(args) => differentiate::run(&args, out),

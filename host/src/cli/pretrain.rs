@@ -2,11 +2,10 @@
 
 use std::io::{IsTerminal, Write};
 use std::path::PathBuf;
-use std::sync::Arc;
 
 use super::CliError;
 use super::shown::{warn_of, write_json};
-use crate::data::{Dataset, load};
+use crate::data::Origin;
 use crate::pretrain::{Outcome, Position, PretrainConfig, Progress, RunDirectory, Settings, Stop, Summary};
 use crate::pretrain::{Pretraining, span};
 
@@ -44,9 +43,9 @@ pub struct Args {
 pub(super) fn run(args: Args, out: &mut dyn Write) -> Result<(), CliError> {
     let stop = Stop::on_signals().map_err(CliError::Signals)?;
     let (config, data) = if args.resume { resume(&args)? } else { start(&args)? };
-    tracing::info!(samples = data.len(), modality = %data.modality(), "data is loaded");
-    warn_of(data.skipped());
-    let pretraining = Pretraining::prepare(Arc::new(data), &config)?;
+    tracing::info!(samples = data.samples(), modality = %data.modality(), "data is there");
+    warn_of(data.known().skipped());
+    let pretraining = Pretraining::prepare(data, &config)?;
     // Nothing is made before it is known that training can begin.
     let run =
         if args.resume { RunDirectory::open(&args.out)? } else { RunDirectory::create(&args.out, &config)? };
@@ -59,16 +58,16 @@ pub(super) fn run(args: Args, out: &mut dyn Write) -> Result<(), CliError> {
     }
 }
 
-fn start(args: &Args) -> Result<(PretrainConfig, Dataset), CliError> {
+fn start(args: &Args) -> Result<(PretrainConfig, Origin), CliError> {
     let file = args.config.as_deref().map(Settings::read).transpose()?.unwrap_or_default();
     let settings = args.settings.clone().over(file);
     let source = settings.data.clone().resolve()?;
-    let data = load(&source.path, &source.options())?;
+    let data = source.open(settings.batch())?;
     Ok((settings.resolve(data.modality())?, data))
 }
 
 /// A run goes on as it began; only what changes nothing of the result may be said anew.
-fn resume(args: &Args) -> Result<(PretrainConfig, Dataset), CliError> {
+fn resume(args: &Args) -> Result<(PretrainConfig, Origin), CliError> {
     let Settings { workers, eval_every, checkpoint_every, .. } = args.settings;
     let allowed = Settings { workers, eval_every, checkpoint_every, ..Settings::default() };
     if args.config.is_some() || args.settings != allowed {
@@ -83,7 +82,7 @@ fn resume(args: &Args) -> Result<(PretrainConfig, Dataset), CliError> {
     config.eval_every = eval_every.unwrap_or(config.eval_every);
     config.checkpoint_every = checkpoint_every.unwrap_or(config.checkpoint_every);
     config.check()?;
-    let data = load(&config.data.path, &config.data.options())?;
+    let data = config.data.open(config.batch)?;
     Ok((config, data))
 }
 

@@ -12,35 +12,11 @@ use sedge_models::{InputSpec, Modality};
 use sha2::{Digest, Sha256};
 
 use super::DataError;
+use super::samples::{Pictures, Rows, Samples};
 use super::skipped::SkipList;
 
 /// How far the rate of windows may lie from the input's, as a fraction.
 const RATE_TOLERANCE: f32 = 0.02;
-
-/// Samples of one kind and shape, in one block.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Samples {
-    /// RGB images of equal size, 8 bits a channel.
-    Images {
-        /// Width in pixels.
-        width: usize,
-        /// Height in pixels.
-        height: usize,
-        /// `[n, height, width, 3]`.
-        pixels: Vec<u8>,
-    },
-    /// Windows of a multi-channel series, in natural units.
-    Windows {
-        /// Channels.
-        channels: usize,
-        /// Rows a window.
-        length: usize,
-        /// Rows a second; zero when the data has no clock.
-        rate_hz: f32,
-        /// `[n, channels, length]`.
-        values: Vec<f32>,
-    },
-}
 
 /// A class for every sample.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -69,55 +45,6 @@ pub struct Dataset {
     pub(super) groups: Vec<u32>,
     pub(super) order: Vec<u64>,
     pub(super) skipped: SkipList,
-}
-
-impl Samples {
-    /// Values of one sample.
-    fn stride(&self) -> usize {
-        match self {
-            Self::Images { width, height, .. } => width.saturating_mul(*height).saturating_mul(3),
-            Self::Windows { channels, length, .. } => channels.saturating_mul(*length),
-        }
-    }
-
-    /// Number of whole samples.
-    fn len(&self) -> usize {
-        let values = match self {
-            Self::Images { pixels, .. } => pixels.len(),
-            Self::Windows { values, .. } => values.len(),
-        };
-        values.checked_div(self.stride()).unwrap_or(0)
-    }
-
-    fn check(&self) -> Result<(), DataError> {
-        let (what, found) = match self {
-            Self::Images { pixels, .. } => ("pixels", pixels.len()),
-            Self::Windows { values, .. } => ("values", values.len()),
-        };
-        let wanted = self.len() * self.stride();
-        if found == wanted && found > 0 { Ok(()) } else { Err(DataError::Lengths { what, found, wanted }) }
-    }
-
-    fn subset(&self, indices: &[usize]) -> Self {
-        fn pick<T: Copy>(values: &[T], stride: usize, indices: &[usize]) -> Vec<T> {
-            let mut picked = Vec::with_capacity(stride * indices.len());
-            // The caller has checked every index against the length.
-            indices.iter().for_each(|&i| picked.extend_from_slice(&values[i * stride..][..stride]));
-            picked
-        }
-        let stride = self.stride();
-        match self {
-            Self::Images { width, height, pixels } => {
-                Self::Images { width: *width, height: *height, pixels: pick(pixels, stride, indices) }
-            }
-            Self::Windows { channels, length, rate_hz, values } => Self::Windows {
-                channels: *channels,
-                length: *length,
-                rate_hz: *rate_hz,
-                values: pick(values, stride, indices),
-            },
-        }
-    }
 }
 
 impl Dataset {
@@ -150,12 +77,9 @@ impl Dataset {
         Ok(Self { samples, labels, groups, order, skipped: SkipList::default() })
     }
 
-    /// What the samples are.
+    /// What the samples are; of pairs, what their first part is.
     pub fn modality(&self) -> Modality {
-        match self.samples {
-            Samples::Images { .. } => Modality::Image,
-            Samples::Windows { .. } => Modality::Imu,
-        }
+        if self.samples.pictures().is_some() { Modality::Image } else { Modality::Imu }
     }
 
     /// Number of samples, at least one.
@@ -195,25 +119,17 @@ impl Dataset {
 
     /// Memory of the samples, in bytes.
     pub fn bytes(&self) -> usize {
-        match &self.samples {
-            Samples::Images { pixels, .. } => pixels.len(),
-            Samples::Windows { values, .. } => size_of_val(values.as_slice()),
-        }
+        self.samples.bytes()
     }
 
-    /// One image, when these are images and there are that many.
+    /// One image, when the samples have images and there are that many.
     pub fn image(&self, index: usize) -> Option<ImageSource<'_>> {
-        let Samples::Images { width, height, pixels } = &self.samples else { return None };
-        let stride = self.samples.stride();
-        let rgb = pixels.get(index.checked_mul(stride)?..)?.get(..stride)?;
-        ImageSource::new(rgb, *width, *height).ok()
+        self.samples.pictures()?.get(index)
     }
 
-    /// One window, `[channels, length]`, when these are windows and there are that many.
+    /// One window, `[channels, length]`, when the samples have windows and there are that many.
     pub fn window(&self, index: usize) -> Option<&[f32]> {
-        let Samples::Windows { values, .. } = &self.samples else { return None };
-        let stride = self.samples.stride();
-        values.get(index.checked_mul(stride)?..)?.get(..stride)
+        self.samples.windows()?.get(index)
     }
 
     /// The samples of `indices`, in that order, with everything that belongs to them.
@@ -239,73 +155,65 @@ impl Dataset {
         }
     }
 
-    /// Mean and deviation of each channel over all samples.
+    /// Mean and deviation of each channel over all samples; of pairs, of the images.
     pub fn channel_stats(&self) -> ChannelStats {
-        let moments: Vec<(f64, f64)> = match &self.samples {
-            Samples::Images { pixels, .. } => (0..3).map(|c| byte_moments(pixels, c)).collect(),
-            Samples::Windows { channels, length, values, .. } => {
-                (0..*channels).map(|c| window_moments(values, c, *channels, *length)).collect()
-            }
-        };
-        let std = |variance: f64| if variance > 1e-12 { variance.sqrt() as f32 } else { 1.0 };
-        ChannelStats {
-            mean: moments.iter().map(|(mean, _)| *mean as f32).collect(),
-            std: moments.iter().map(|(_, variance)| std(*variance)).collect(),
+        let moments = self.samples.picture_moments().or_else(|| self.samples.window_moments());
+        ChannelStats::of(&moments.unwrap_or_default())
+    }
+
+    /// The input specification of an encoder for this data, normalised by its own figures; of
+    /// pairs, of the images. Images enter at `image_size` pixels a side, or at their own size.
+    pub fn input_spec(&self, image_size: Option<usize>) -> InputSpec {
+        let stats = self.channel_stats();
+        match (self.samples.pictures(), self.samples.windows()) {
+            (Some(pictures), _) => picture_spec(&pictures, image_size, stats),
+            (None, Some(windows)) => window_spec(&windows, stats),
+            // Samples have at least one part.
+            (None, None) => InputSpec::imu(0, 0.0, vec![], vec![]),
         }
     }
 
-    /// The input specification of an encoder for this data, normalised by its own figures. Images
-    /// enter at `image_size` pixels a side, or at their own size.
-    pub fn input_spec(&self, image_size: Option<usize>) -> InputSpec {
-        let ChannelStats { mean, std } = self.channel_stats();
-        match &self.samples {
-            Samples::Images { width, height, .. } => {
-                let (height, width) = image_size.map_or((*height, *width), |side| (side, side));
-                let three = |v: Vec<f32>| [v[0], v[1], v[2]];
-                InputSpec::image(height, width, three(mean), three(std))
-            }
-            Samples::Windows { length, rate_hz, .. } => InputSpec::imu(*length, *rate_hz, mean, std),
-        }
+    /// The input specification of the second encoder, where each sample is a pair: of its windows.
+    pub fn second_spec(&self) -> Option<InputSpec> {
+        self.samples.pictures()?;
+        let windows = self.samples.windows()?;
+        let moments = self.samples.window_moments().unwrap_or_default();
+        Some(window_spec(&windows, ChannelStats::of(&moments)))
     }
 
     /// Whether samples can be turned into this input: images of any size can, windows only of the
-    /// same channels, length and rate.
+    /// same channels, length and rate. Of pairs, the part of the input's modality counts.
     ///
     /// # Errors
     /// [`DataError::Mismatch`] or [`DataError::Spec`].
     pub fn check_fits(&self, spec: &InputSpec) -> Result<(), DataError> {
         spec.check()?;
         let mismatch = |found: String, wanted: String, mend| Err(DataError::Mismatch { found, wanted, mend });
-        let modality = self.modality();
-        if modality != spec.modality {
-            let wanted = format!("of modality {}", spec.modality);
-            return mismatch(
-                format!("samples of modality {modality}"),
-                wanted,
-                "choose data of that modality",
-            );
+        let windows = match spec.modality {
+            Modality::Image if self.samples.pictures().is_some() => return Ok(()),
+            Modality::Imu => self.samples.windows(),
+            Modality::Image => None,
+        };
+        let Some(Rows { channels, length, rate_hz, .. }) = windows else {
+            let (found, wanted) = (self.samples.kind().to_owned(), format!("of modality {}", spec.modality));
+            return mismatch(found, wanted, "choose data of that modality");
+        };
+        if spec.shape != [channels, length] {
+            let (found, wanted) =
+                (format!("windows of {:?}", [channels, length]), format!("{:?}", spec.shape));
+            return mismatch(found, wanted, "load windows of that length, from a series of those channels");
         }
-        if let Samples::Windows { channels, length, rate_hz, .. } = &self.samples {
-            if spec.shape != [*channels, *length] {
-                let (found, wanted) =
-                    (format!("windows of {:?}", [channels, length]), format!("{:?}", spec.shape));
-                return mismatch(
-                    found,
-                    wanted,
-                    "load windows of that length, from a series of those channels",
-                );
-            }
-            let known = *rate_hz > 0.0 && spec.rate_hz > 0.0;
-            if known && (rate_hz / spec.rate_hz - 1.0).abs() > RATE_TOLERANCE {
-                let (found, wanted) = (format!("windows at {rate_hz} Hz"), format!("at {} Hz", spec.rate_hz));
-                return mismatch(found, wanted, "load the series with that `rate_hz`");
-            }
+        let known = rate_hz > 0.0 && spec.rate_hz > 0.0;
+        if known && (rate_hz / spec.rate_hz - 1.0).abs() > RATE_TOLERANCE {
+            let (found, wanted) = (format!("windows at {rate_hz} Hz"), format!("at {} Hz", spec.rate_hz));
+            return mismatch(found, wanted, "load the series with that `rate_hz`");
         }
         Ok(())
     }
 
     /// The samples of `indices` as an encoder's input, `[n, ...spec.shape]`: images resized (the
-    /// largest centred part of the input's aspect), everything normalised, nothing augmented.
+    /// largest centred part of the input's aspect), everything normalised, nothing augmented. Of
+    /// pairs, the part of the input's modality.
     ///
     /// # Errors
     /// When the data does not fit `spec` or an index is not there.
@@ -314,7 +222,7 @@ impl Dataset {
         self.check_indices(indices)?;
         let mut batch = vec![0.0; indices.len() * spec.values()];
         for (&index, out) in indices.iter().zip(batch.chunks_exact_mut(spec.values())) {
-            if let Some(image) = self.image(index) {
+            if let (Modality::Image, Some(image)) = (spec.modality, self.image(index)) {
                 let size = Size { width: spec.shape[2], height: spec.shape[1] };
                 resize_center(&image, size, out)?;
             } else if let Some(window) = self.window(index) {
@@ -329,26 +237,35 @@ impl Dataset {
     /// same digest train the same model.
     pub fn digest(&self) -> String {
         let mut hash = Sha256::new();
-        match &self.samples {
-            Samples::Images { width, height, pixels } => {
-                hash.update(format!("images {} {height} {width}\n", self.len()));
-                hash.update(pixels);
-            }
-            Samples::Windows { channels, length, rate_hz, values } => {
-                hash.update(format!("windows {} {channels} {length} {rate_hz}\n", self.len()));
-                // Little-endian whatever the machine, in blocks that stay in cache.
-                for block in values.chunks(4096) {
-                    let bytes: Vec<u8> = block.iter().flat_map(|v| v.to_le_bytes()).collect();
-                    hash.update(&bytes);
-                }
-            }
-        }
+        self.samples.hash(&mut hash);
         if let Some(labels) = &self.labels {
             hash.update(format!("labels {}\n", labels.names.join("\n")));
             labels.ids.iter().for_each(|id| hash.update(id.to_le_bytes()));
         }
         hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
     }
+}
+
+impl ChannelStats {
+    /// From the mean and variance of each channel.
+    fn of(moments: &[(f64, f64)]) -> Self {
+        let std = |variance: f64| if variance > 1e-12 { variance.sqrt() as f32 } else { 1.0 };
+        Self {
+            mean: moments.iter().map(|(mean, _)| *mean as f32).collect(),
+            std: moments.iter().map(|(_, variance)| std(*variance)).collect(),
+        }
+    }
+}
+
+fn picture_spec(pictures: &Pictures<'_>, image_size: Option<usize>, stats: ChannelStats) -> InputSpec {
+    let (height, width) = image_size.map_or((pictures.height, pictures.width), |side| (side, side));
+    // An image has three channels.
+    let three = |v: Vec<f32>| [v[0], v[1], v[2]];
+    InputSpec::image(height, width, three(stats.mean), three(stats.std))
+}
+
+fn window_spec(windows: &Rows<'_>, stats: ChannelStats) -> InputSpec {
+    InputSpec::imu(windows.length, windows.rate_hz, stats.mean, stats.std)
 }
 
 /// `values` as `[rows, ...spec.shape]`.
@@ -360,25 +277,6 @@ pub(super) fn batch_array(rows: usize, spec: &InputSpec, values: Vec<f32>) -> Re
         found,
         wanted,
     })
-}
-
-/// Mean and variance of one channel of interleaved bytes, scaled to 0..1; exact, by counting.
-fn byte_moments(pixels: &[u8], channel: usize) -> (f64, f64) {
-    let mut counts = [0u64; 256];
-    pixels.iter().skip(channel).step_by(3).for_each(|&byte| counts[usize::from(byte)] += 1);
-    let n = counts.iter().sum::<u64>().max(1) as f64;
-    let level = |i: usize| i as f64 / 255.0;
-    let mean = counts.iter().enumerate().map(|(i, &c)| c as f64 * level(i)).sum::<f64>() / n;
-    let squares = counts.iter().enumerate().map(|(i, &c)| c as f64 * (level(i) - mean).powi(2));
-    (mean, squares.sum::<f64>() / n)
-}
-
-/// Mean and variance of one channel over all windows, in two passes.
-fn window_moments(values: &[f32], channel: usize, channels: usize, length: usize) -> (f64, f64) {
-    let of_channel = || values.chunks_exact(length).skip(channel).step_by(channels).flatten();
-    let n = (values.len() / channels).max(1) as f64;
-    let mean = of_channel().map(|v| f64::from(*v)).sum::<f64>() / n;
-    (mean, of_channel().map(|v| (f64::from(*v) - mean).powi(2)).sum::<f64>() / n)
 }
 
 #[cfg(test)]

@@ -22,8 +22,8 @@ pub enum DataError {
     },
     /// No reader knows this kind of data.
     #[error(
-        "{} is no data that is known here; give a .parquet, .npz, .csv or .mcap file, a folder of \
-         images or of *.parquet files, or `sim`",
+        "{} is no data that is known here; give a .parquet, .npz, .csv, .mcap or .tar file, a folder of \
+         images or of *.parquet or *.tar files, or `sim`",
         path.display()
     )]
     UnknownKind {
@@ -67,7 +67,7 @@ pub enum DataError {
     },
     /// More records were bad than is allowed.
     #[error(
-        "{source_name}: more than {limit} bad records; the last: {what}: {why}; raise `max_skipped` to go on"
+        "{source_name}: more than {limit} bad records; the last: {what}: {why}; raise `max_skipped`, or of a stream `max_bad`, to go on"
     )]
     TooManySkipped {
         /// The data, as asked for.
@@ -98,6 +98,22 @@ pub enum DataError {
         wanted: &'static str,
         /// The columns that are there.
         found: Vec<String>,
+    },
+    /// A tar shard that cannot be read further.
+    #[error("{}, {place}: {why}; write the shard anew, or take it out of the folder", path.display())]
+    Tar {
+        /// The shard.
+        path: PathBuf,
+        /// Where in it.
+        place: String,
+        /// What is wrong.
+        why: String,
+    },
+    /// More chunks of a stream are held than it may keep in memory.
+    #[error("{held} chunks of a stream are held and a third was asked for; drop the first before")]
+    ChunksHeld {
+        /// Chunks held.
+        held: usize,
     },
     /// A recording could not be read.
     #[error(transparent)]

@@ -5,7 +5,8 @@ use std::thread;
 use sedge_augment::{ImageSource, Size, resize_center};
 use sedge_readings::Frame;
 
-use super::dataset::{Dataset, Labels, Samples};
+use super::dataset::{Dataset, Labels};
+use super::samples::Samples;
 use super::skipped::SkipList;
 use super::{DataError, LoadOptions};
 
@@ -20,6 +21,11 @@ pub(super) struct Picture {
 }
 
 impl Picture {
+    /// Memory of the pixels.
+    pub(super) fn bytes(&self) -> usize {
+        self.rgb.len()
+    }
+
     /// The frame at `side` x `side` pixels, or as it is.
     pub(super) fn fit(frame: &Frame, side: Option<usize>) -> Result<Self, DataError> {
         let (width, height) = (frame.width() as usize, frame.height() as usize);
@@ -118,6 +124,11 @@ impl<'a> ImageSink<'a> {
     pub(super) fn expect(&self, expected: u64) -> Result<(), DataError> {
         let wanted = self.options.limit.map_or(expected, |limit| expected.min(limit as u64));
         self.size.map_or(Ok(()), |(w, h)| self.refuse_beyond(wanted, 3 * w as u64 * h as u64))
+    }
+
+    /// The first picture passed over, as text.
+    pub(super) fn first_skip(&self) -> Option<String> {
+        self.skipped.first()
     }
 
     pub(super) fn skip(&mut self, what: String, why: impl ToString) -> Result<(), DataError> {

@@ -3,7 +3,8 @@
 
 use std::collections::BTreeSet;
 
-use super::dataset::{Dataset, Labels, Samples};
+use super::dataset::{Dataset, Labels};
+use super::samples::Samples;
 use super::windows::spread;
 use super::{DataError, LoadOptions};
 
@@ -83,12 +84,7 @@ impl Dataset {
         }
         self.order.extend(&other.order);
         self.labels = self.labels.zip(other.labels).map(|(ours, theirs)| join_labels(ours, theirs));
-        match (&mut self.samples, other.samples) {
-            (Samples::Images { pixels, .. }, Samples::Images { pixels: more, .. }) => pixels.extend(more),
-            (Samples::Windows { values, .. }, Samples::Windows { values: more, .. }) => values.extend(more),
-            // Kinds were compared above.
-            _ => {}
-        }
+        self.samples.append(other.samples);
         self.skipped.append(other.skipped);
         Ok(self)
     }
@@ -99,18 +95,17 @@ fn indices_of(data: &Dataset, groups: &BTreeSet<u32>) -> Vec<usize> {
     (0..data.len()).filter(|&index| groups.contains(&data.groups[index])).collect()
 }
 
-/// Kind, extents and rate.
-type Shape = (&'static str, [usize; 2], f32);
+/// Kind, extents of images, extents of windows, and rate.
+type Shape = (&'static str, [usize; 2], [usize; 2], f32);
 
 fn shape(samples: &Samples) -> Shape {
-    match samples {
-        Samples::Images { width, height, .. } => ("images", [*height, *width], 0.0),
-        Samples::Windows { channels, length, rate_hz, .. } => ("windows", [*channels, *length], *rate_hz),
-    }
+    let pictures = samples.pictures().map_or([0; 2], |p| [p.height, p.width]);
+    let windows = samples.windows().map_or(([0; 2], 0.0), |w| ([w.channels, w.length], w.rate_hz));
+    (samples.kind(), pictures, windows.0, windows.1)
 }
 
 fn alike(a: &Shape, b: &Shape) -> bool {
-    (a.0, a.1) == (b.0, b.1) && (a.2 - b.2).abs() <= RATE_TOLERANCE * a.2
+    (a.0, a.1, a.2) == (b.0, b.1, b.2) && (a.3 - b.3).abs() <= RATE_TOLERANCE * a.3
 }
 
 fn join_labels(mut ours: Labels, theirs: Labels) -> Labels {

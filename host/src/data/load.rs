@@ -6,8 +6,9 @@ use std::path::{Path, PathBuf};
 use sedge_recordings::{ImageFolder, Limits, SeriesOptions, SeriesSet, read_series};
 
 use super::images::{ImageSink, Picture, Tag, in_parallel};
+use super::parquet_images::parquet_files;
 use super::windows::{Run, WindowSink, spread};
-use super::{DataError, Dataset, LoadOptions, drives, parquet_images, streams};
+use super::{DataError, Dataset, LoadOptions, drives, parquet_images, stream, streams};
 
 /// Pictures decoded, and held, at a time.
 const IMAGES_AT_ONCE: usize = 256;
@@ -21,6 +22,7 @@ const RECORDING_BITS: u32 = 44;
 /// |---|---|
 /// | `FILE.parquet`, or a folder of `<split>-*.parquet` | images (Hugging Face layout); each its own group |
 /// | a folder of images, or of one sub-folder a class | images; each its own group |
+/// | `FILE.tar`, or a folder of `*.tar` | images of WebDataset shards; each its own group |
 /// | `FILE.npz`, `FILE.csv` | windows; the group is the subject, or else the recording |
 /// | `FILE.mcap` | frames or IMU windows; one group |
 /// | `sim`, `sim:key=value,...` | frames labelled by room, or IMU windows by floor; a group a visit |
@@ -48,6 +50,7 @@ fn load_all(path: &Path, options: &LoadOptions) -> Result<Dataset, DataError> {
     match path.extension().unwrap_or_default().to_ascii_lowercase().to_str() {
         Some("parquet") => parquet_images::load(&name, &[path.to_owned()], options),
         Some("npz" | "csv") => load_series(&name, path, options),
+        Some("tar") => stream::load(path, options),
         Some("mcap") => streams::load_mcap(&name, path, options),
         _ => Err(DataError::UnknownKind { path: path.to_owned() }),
     }
@@ -58,6 +61,9 @@ fn load_folder(name: &str, path: &Path, options: &LoadOptions) -> Result<Dataset
     if shards.is_empty() {
         let split = path.join(&options.split);
         let folder = if split.is_dir() { split } else { path.to_owned() };
+        if stream::has_shards(&folder)? {
+            return stream::load(&folder, options);
+        }
         let inner = parquet_files(&folder)?;
         if inner.is_empty() {
             return load_images(name, &folder, options);
@@ -71,20 +77,6 @@ fn load_folder(name: &str, path: &Path, options: &LoadOptions) -> Result<Dataset
         return Err(DataError::NoSplit { path: path.to_owned(), split: options.split.clone(), found });
     }
     parquet_images::load(name, &chosen, options)
-}
-
-/// The Parquet files directly in a folder, by name.
-fn parquet_files(folder: &Path) -> Result<Vec<PathBuf>, DataError> {
-    let failed = |source| DataError::Io { path: folder.to_owned(), source };
-    let mut files = Vec::new();
-    for entry in fs::read_dir(folder).map_err(failed)? {
-        let path = entry.map_err(failed)?.path();
-        if path.extension().is_some_and(|e| e.eq_ignore_ascii_case("parquet")) && path.is_file() {
-            files.push(path);
-        }
-    }
-    files.sort();
-    Ok(files)
 }
 
 fn file_name(path: &Path) -> String {

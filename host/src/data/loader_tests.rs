@@ -2,7 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use super::super::Labels;
+use sedge_augment::{ImageAugment, WindowAugment};
+
+use super::super::{Labels, Samples};
 use super::*;
 
 fn images(n: usize) -> Arc<Dataset> {
@@ -64,7 +66,8 @@ fn epochs_seeds_and_views_differ() {
     let first = batch(1, 0);
     assert_ne!(first, batch(1, 1));
     assert_ne!(first, batch(2, 0));
-    let rows: Vec<_> = first.views.outer_iter().collect();
+    let views = first.into_views().unwrap();
+    let rows: Vec<_> = views.outer_iter().collect();
     for i in 0..8 {
         assert_ne!(rows[i], rows[i + 8], "two views of one sample are drawn apart");
     }
@@ -79,7 +82,7 @@ fn without_augmentation_both_views_are_the_plain_batch() {
         for batch in loader.epoch(0, 0).unwrap() {
             let batch = batch.unwrap();
             let twice = [batch.indices.clone(), batch.indices.clone()].concat();
-            assert_eq!(batch.views, data.batch_f32(&twice, &spec).unwrap());
+            assert_eq!(batch.into_views().unwrap(), data.batch_f32(&twice, &spec).unwrap());
         }
     }
 }
@@ -105,8 +108,8 @@ fn refuses_what_does_not_fit() {
         Loader::new(Arc::clone(&data), spec.clone(), augment, pairs, 0, workers).map(|_| ())
     };
     let image = || Augment::Image(ImageAugment::default());
-    assert!(matches!(new(image(), 5, 1), Err(DataError::Option { option: "pairs", .. })));
-    assert!(matches!(new(image(), 0, 1), Err(DataError::Option { option: "pairs", .. })));
+    assert!(matches!(new(image(), 5, 1), Err(DataError::Option { option: "batch", .. })));
+    assert!(matches!(new(image(), 0, 1), Err(DataError::Option { option: "batch", .. })));
     assert!(matches!(new(image(), 2, 0), Err(DataError::Option { option: "workers", .. })));
     let window = Augment::Window(WindowAugment::default());
     assert!(matches!(new(window, 2, 1), Err(DataError::Mismatch { .. })));

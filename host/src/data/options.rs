@@ -27,6 +27,9 @@ pub struct LoadOptions {
     pub image_size: Option<usize>,
     /// What to take of a stream that has both; images, when it has any, by default.
     pub modality: Option<Modality>,
+    /// Takes of a stream each frame together with the IMU window around its time; frames without a
+    /// whole window are left out. Then `modality` says nothing.
+    pub pairs: bool,
     /// Rows in a window.
     pub window: usize,
     /// Rows from one window's start to the next.
@@ -53,6 +56,7 @@ impl Default for LoadOptions {
             limit: None,
             image_size: None,
             modality: None,
+            pairs: false,
             window: 128,
             stride: 64,
             rate_hz: None,

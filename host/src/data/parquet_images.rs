@@ -50,6 +50,66 @@ pub(super) fn load(
     sink.finish(names)
 }
 
+/// The Parquet files directly in a folder, by name.
+pub(super) fn parquet_files(folder: &Path) -> Result<Vec<PathBuf>, DataError> {
+    let failed = |source| DataError::Io { path: folder.to_owned(), source };
+    let mut files = Vec::new();
+    for entry in std::fs::read_dir(folder).map_err(failed)? {
+        let path = entry.map_err(failed)?.path();
+        if path.extension().is_some_and(|e| e.eq_ignore_ascii_case("parquet")) && path.is_file() {
+            files.push(path);
+        }
+    }
+    files.sort();
+    Ok(files)
+}
+
+/// Told the number of a row in its group, its image and its class; answers whether more are wanted.
+type Give<'a> =
+    &'a mut dyn FnMut(u64, Result<Vec<u8>, String>, Result<Option<u32>, String>) -> Result<bool, DataError>;
+
+/// One file, read a row group at a time.
+pub(super) struct RowGroups<'a>(Source<'a>);
+
+impl<'a> RowGroups<'a> {
+    pub(super) fn open(path: &'a Path) -> Result<Self, DataError> {
+        Source::open(path).map(Self)
+    }
+
+    pub(super) fn class_names(&self) -> Vec<String> {
+        self.0.class_names()
+    }
+
+    /// Rows that each group claims.
+    pub(super) fn rows(&self) -> Vec<u64> {
+        self.0.metadata().row_groups().iter().map(|group| group.num_rows().max(0) as u64).collect()
+    }
+
+    /// Gives the rows of one group, undecoded. `classes` is the number of classes, zero if unknown.
+    pub(super) fn read(&self, group: usize, classes: usize, give: Give<'_>) -> Result<(), DataError> {
+        let source = &self.0;
+        source.check_group(group)?;
+        let place = format!("row group {group}");
+        let reader = contained(source.path, &place, || source.reader.get_row_group(group))?;
+        let mut columns = Columns::open(source, &*reader, &place)?;
+        let mut first = 0;
+        loop {
+            let rows = columns.next(source.path, &place, first)?;
+            if rows.is_empty() {
+                return Ok(());
+            }
+            first += rows.len() as u64;
+            for row in rows {
+                let label = source.label_of(&row, classes);
+                let bytes = row.image.map(|image| image.data().to_vec());
+                if !give(row.number, bytes.ok_or_else(|| "it holds no image".to_owned()), label)? {
+                    return Ok(());
+                }
+            }
+        }
+    }
+}
+
 /// An opened file and where its columns are.
 struct Source<'a> {
     path: &'a Path,

@@ -1,23 +1,31 @@
 //! Streams of camera and IMU events as data sets: recordings in MCAP, and the simulated rig, whose
 //! ground truth becomes labels (the room of a frame, the floor under a window) and groups (one
-//! visit to a room, which no window crosses).
+//! visit to a room, which no window crosses). Frames joined with IMU windows are in
+//! [`pairs`](super::pairs).
 
 use std::path::Path;
 
 use sedge_boards::sim::{FloorKind, Rig, RigConfig, Truths};
 use sedge_models::Modality;
 use sedge_readings::{Event, ImuSample, Reading, Timestamp};
-use sedge_recordings::{Limits, McapStream};
+use sedge_recordings::{Limits, McapStream, StreamKind};
 
 use super::images::{ImageSink, Picture, Tag};
 use super::windows::{Run, WindowSink};
-use super::{DataError, Dataset, LoadOptions};
+use super::{DataError, Dataset, LoadOptions, pairs};
 
 /// A step between samples this many times the usual one is a gap, and ends a run.
-const GAP: f64 = 1.5;
+pub(super) const GAP: f64 = 1.5;
+/// Steps between samples whose median is taken for the usual one, where not all are held.
+pub(super) const STEPS_LOOKED_AT: usize = 1 << 16;
 
 /// Frames or IMU windows of an MCAP file.
 pub(super) fn load_mcap(name: &str, path: &Path, options: &LoadOptions) -> Result<Dataset, DataError> {
+    if options.pairs {
+        let usual = mcap_step(path)?;
+        let events = McapStream::open(path, &Limits::default())?.map(|e| e.map_err(DataError::from));
+        return pairs::load(name, events, usual, options, None);
+    }
     let open = || McapStream::open(path, &Limits::default()).map(|s| s.map(|e| e.map_err(DataError::from)));
     match options.modality {
         Some(Modality::Imu) => imu_windows(name, open()?, options, None),
@@ -35,26 +43,56 @@ pub(super) fn load_sim(spec: &str, options: &LoadOptions) -> Result<Dataset, Dat
     let config: RigConfig = spec.parse().map_err(|e| refused(format!("{e}")))?;
     let rig = Rig::new(config).map_err(|e| refused(e.to_string()))?;
     let truths = rig.truths();
+    if options.pairs {
+        let imu = rig.config().clone();
+        let imu = Rig::new(imu).map_err(|e| refused(e.to_string()))?.without_camera();
+        let usual = usual_step_of(imu.filter_map(|event| imu_time(&event)));
+        return pairs::load(spec, rig.map(Ok), usual, options, Some(&truths));
+    }
     match options.modality {
         Some(Modality::Imu) => imu_windows(spec, rig.without_camera().map(Ok), options, Some(&truths)),
         _ => frames(spec, rig.map(Ok), options, Some(&truths)),
     }
 }
 
+/// The usual step between the IMU samples of an MCAP file; no picture is decoded for it.
+fn mcap_step(path: &Path) -> Result<Option<u64>, DataError> {
+    let mut stream = McapStream::open(path, &Limits::default())?;
+    let mut times = Vec::new();
+    while times.len() <= STEPS_LOOKED_AT {
+        match stream.peek() {
+            Some((StreamKind::Camera, _)) => stream.pass_over(),
+            _ => match stream.next().transpose()? {
+                Some(event) => times.extend(imu_time(&event)),
+                None => break,
+            },
+        }
+    }
+    Ok(usual_step_of(times.into_iter()))
+}
+
+/// When a good IMU sample was taken.
+fn imu_time(event: &Event) -> Option<u64> {
+    match event {
+        Event::Imu(Reading { at, value: Ok(_) }) => Some(at.nanos()),
+        _ => None,
+    }
+}
+
 /// Counts visits to rooms along a drive.
-struct Visits<'a> {
+pub(super) struct Visits<'a> {
     truths: &'a Truths,
     room: Option<usize>,
     visit: u32,
 }
 
 impl<'a> Visits<'a> {
-    fn new(truths: &'a Truths) -> Self {
+    pub(super) fn new(truths: &'a Truths) -> Self {
         Self { truths, room: None, visit: 0 }
     }
 
     /// The visit at a time; times must rise.
-    fn at(&mut self, at: Timestamp) -> u32 {
+    pub(super) fn at(&mut self, at: Timestamp) -> u32 {
         let room = self.truths.at(at).room;
         if self.room.replace(room).is_some_and(|before| before != room) {
             self.visit += 1;
@@ -144,8 +182,17 @@ fn imu_windows(
 
 /// The median step between samples, in nanoseconds, when time passes at all.
 fn usual_step(samples: &[Sample]) -> Option<u64> {
-    let mut steps: Vec<u64> =
-        samples.windows(2).filter_map(|pair| pair[1].at.checked_sub(pair[0].at)).collect();
+    median_step(samples.windows(2).filter_map(|pair| pair[1].at.checked_sub(pair[0].at)).collect())
+}
+
+/// The median of the first [`STEPS_LOOKED_AT`] steps between times.
+pub(super) fn usual_step_of(times: impl Iterator<Item = u64>) -> Option<u64> {
+    let mut last = None;
+    let step = |at: u64| last.replace(at).map(|last| at.checked_sub(last));
+    median_step(times.map(step).take(STEPS_LOOKED_AT).flatten().flatten().collect())
+}
+
+fn median_step(mut steps: Vec<u64>) -> Option<u64> {
     let middle = steps.len().checked_div(2)?;
     let (_, median, _) = (middle < steps.len()).then(|| steps.select_nth_unstable(middle))?;
     (*median > 0).then_some(*median)

@@ -1,8 +1,9 @@
 //! Cuts recordings of steady rate into windows. A window never crosses from one recording into the
 //! next, and one that holds a value which is not a number is passed over and counted.
 
-use super::dataset::{Dataset, Samples};
+use super::dataset::Dataset;
 use super::images::{MAX_CLASSES, labels_of};
+use super::samples::Samples;
 use super::skipped::SkipList;
 use super::{DataError, LoadOptions};
 
@@ -155,7 +156,7 @@ pub(super) fn spread(count: usize, limit: usize) -> Vec<usize> {
 /// Brings rows to another rate with a triangle filter: linear interpolation when rows become more,
 /// and a weighted mean as wide as the new spacing when they become fewer, so that vibration beyond
 /// the new rate is averaged rather than folded back.
-fn resample(values: &[f32], channels: usize, from: f64, to: f64) -> Vec<f32> {
+pub(super) fn resample(values: &[f32], channels: usize, from: f64, to: f64) -> Vec<f32> {
     let rows = values.len() / channels.max(1);
     if rows == 0 {
         return Vec::new();

@@ -27,5 +27,6 @@ pub fn batches(
     let augment = Augment::default_for(input.modality);
     let loader = Loader::new(data, input.clone(), augment, rows / 2, seed, 1)?;
     let views = loader.epoch(0, 0)?.take(NOISE_BATCHES);
-    views.map(|batch| Ok(Tensors::from([(VIEWS.to_owned(), batch?.views)]))).collect()
+    let named = |views| Tensors::from([(VIEWS.to_owned(), views)]);
+    views.map(|batch| Ok(batch?.into_views().map(named).unwrap_or_default())).collect()
 }

@@ -135,8 +135,8 @@ impl LossSettings {
     ) -> Result<Objective, DifferentiateError> {
         self.refuse_foreign()?;
         let hidden = self.head_hidden.unwrap_or(width.clamp(1, MAX_HIDDEN));
-        let narrow = ProjectionHead { hidden, out: self.head_out.unwrap_or(PROJECTION) };
-        let wide = ProjectionHead { hidden, out: self.head_out.unwrap_or(hidden) };
+        let narrow = ProjectionHead::new(hidden, self.head_out.unwrap_or(PROJECTION));
+        let wide = ProjectionHead::new(hidden, self.head_out.unwrap_or(hidden));
         let plain = if sample.len() == 3 { 0.5 } else { 0.2 };
         Ok(match self.loss {
             Loss::NtXent => {
@@ -206,10 +206,10 @@ mod tests {
     #[test]
     fn what_is_left_out_is_scaled_to_the_encoder() {
         let of = |loss| LossSettings::new(loss).objective(1280, &[3, 96, 96], 64).unwrap();
-        let head = ProjectionHead { hidden: 512, out: 32 };
+        let head = ProjectionHead::new(512, 32);
         assert_eq!(of(Loss::NtXent), Objective::NtXent { head, temperature: 0.5 });
         assert_eq!(of(Loss::Moco), Objective::Moco { head, temperature: 0.2, queue: 1024, ema: 0.999 });
-        let wide = ProjectionHead { hidden: 512, out: 512 };
+        let wide = ProjectionHead::new(512, 512);
         assert_eq!(of(Loss::SimSiam), Objective::SimSiam { head: wide, predictor: 128 });
         assert_eq!(of(Loss::VicReg), Objective::vicreg(wide));
         assert_eq!(of(Loss::BarlowTwins), Objective::barlow_twins(wide));

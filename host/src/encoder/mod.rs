@@ -8,5 +8,6 @@ mod supervised;
 
 pub use error::EncoderError;
 pub use features::{embed, raw_features};
+pub(crate) use steps::head;
 pub use steps::{Trained, board_step, onnx, pretraining_step, supervised_step};
 pub use supervised::Supervised;

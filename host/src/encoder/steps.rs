@@ -12,7 +12,7 @@ use sedge_models::selection::{Choice, Selection, SelectionError, describe_stages
 use sedge_models::{InputSpec, Tensors, TrainingStep};
 
 use super::EncoderError;
-use crate::pretrain::{OptimizerName, PretrainConfig};
+use crate::pretrain::{OptimizerName, Pretext, PretrainConfig};
 
 /// Width of the space in which views are contrasted.
 const PROJECTION: usize = 32;
@@ -39,8 +39,9 @@ impl Trained {
     }
 }
 
-fn head(architecture: &Architecture) -> ProjectionHead {
-    ProjectionHead { hidden: architecture.embedding_dim(), out: PROJECTION }
+/// The head of two layers that SimCLR and the board contrast views in.
+pub(crate) fn head(architecture: &Architecture) -> ProjectionHead {
+    ProjectionHead::new(architecture.embedding_dim(), PROJECTION)
 }
 
 fn optimizer(name: OptimizerName) -> Optimizer {
@@ -63,17 +64,21 @@ fn choose(
     selection.choose(&weights, &blocks)
 }
 
-/// The step that pretrains every layer by NT-Xent, batch norm by batch statistics, weights drawn by
-/// the configuration's seed.
+/// The step that pretrains every layer for what `pretext` asks, batch norm by batch statistics, weights
+/// drawn by the configuration's seed.
 ///
 /// # Errors
-/// When the architecture cannot read the input.
-pub fn pretraining_step(config: &PretrainConfig, input: &InputSpec) -> Result<TrainingStep, EncoderError> {
+/// When the architecture cannot read the input, or the objective cannot be wired onto it.
+pub fn pretraining_step(
+    config: &PretrainConfig,
+    input: &InputSpec,
+    pretext: &dyn Pretext,
+) -> Result<TrainingStep, EncoderError> {
     let encoder = Trained::fresh(&config.architecture, input, config.seed)?;
-    let objective =
-        Objective::NtXent { head: head(&config.architecture), temperature: config.temperature as f32 };
     let rates = (config.lr as f32, config.weight_decay as f32);
-    full_step(&encoder, 2 * config.batch, objective, optimizer(config.optimizer), rates, config.seed)
+    let (rows, keep) = (pretext.rows(config.batch), pretext.keep());
+    let optimizer = optimizer(config.optimizer);
+    full_step(&encoder, (rows, keep), pretext.objective(), optimizer, rates, config.seed)
 }
 
 /// The step that trains every layer of `encoder` and a linear classifier by cross entropy with AdamW,
@@ -90,19 +95,19 @@ pub fn supervised_step(
     seed: u64,
 ) -> Result<TrainingStep, EncoderError> {
     let objective = Objective::CrossEntropy { classes };
-    full_step(encoder, batch, objective, Optimizer::ADAMW, (lr, weight_decay), seed)
+    full_step(encoder, (batch, None), objective, Optimizer::ADAMW, (lr, weight_decay), seed)
 }
 
 fn full_step(
     encoder: &Trained,
-    batch: usize,
+    (batch, keep): (usize, Option<usize>),
     objective: Objective,
     optimizer: Optimizer,
     (lr, weight_decay): (f32, f32),
     seed: u64,
 ) -> Result<TrainingStep, EncoderError> {
     let Trained { architecture, input, weights } = encoder;
-    let graph = architecture.graph(Form::Training, Batch::Fixed(batch), &input.shape, weights)?;
+    let graph = architecture.training_graph(batch, &input.shape, weights, keep)?;
     let trained = choose(architecture, weights, &Selection::All)?.trained;
     Ok(compile(Recipe {
         statistics: weights.clone(),

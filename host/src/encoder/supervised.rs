@@ -73,7 +73,9 @@ impl Supervised<'_> {
                 let batch = batch?;
                 let targets = self.targets(batch.indices.iter().map(|&index| labels[index]));
                 let lr = self.lr * half_cosine(step as f32 / self.steps as f32);
-                engine.step(&[("views", batch.views.view()), ("targets", targets.view())], &[("lr", lr)])?;
+                let mut inputs = batch.given();
+                inputs.push(("targets", targets.view()));
+                engine.step(&inputs, &[("lr", lr)])?;
                 step += 1;
             }
         }

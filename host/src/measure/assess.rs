@@ -16,6 +16,8 @@ const MOST_ON_ALL_LABELS: usize = 3;
 pub struct AssessOptions {
     /// The protocol; its seed also draws the random encoder's weights.
     pub protocol: Protocol,
+    /// Whether the encoder's random form and the raw input are measured too.
+    pub references: bool,
     /// Steps of the supervised reference, each on two views of 32 samples; 0 leaves it out.
     pub supervised_steps: usize,
     /// Its learning rate at the highest.
@@ -28,6 +30,7 @@ impl Default for AssessOptions {
     fn default() -> Self {
         Self {
             protocol: Protocol::default(),
+            references: true,
             supervised_steps: 300,
             supervised_lr: 2e-3,
             supervised_augmented: true,
@@ -68,7 +71,7 @@ pub fn assess(
                 .to_owned(),
         );
     }
-    let sets = feature_sets(subject, sides, &input, options.protocol.seed, &mut notes)?;
+    let sets = feature_sets(subject, sides, &input, options, &mut notes)?;
     let (protocol, split) = (&options.protocol, &sides.split);
     let evaluation = match supervised(subject, sides, &input, options, &mut notes) {
         None => protocol.run(split, &sets, None, progress)?,
@@ -95,7 +98,7 @@ fn feature_sets(
     subject: &Subject,
     sides: &Sides,
     input: &InputSpec,
-    seed: u64,
+    options: &AssessOptions,
     notes: &mut Vec<String>,
 ) -> Result<Vec<FeatureSet>, MeasureError> {
     let embedded = |name: &str, onnx: &[u8]| -> Result<FeatureSet, MeasureError> {
@@ -103,7 +106,10 @@ fn feature_sets(
         Ok(FeatureSet { name: name.into(), train, test })
     };
     let mut sets = vec![embedded("encoder", &subject.onnx)?];
-    match subject.random(input, seed)? {
+    if !options.references {
+        return Ok(sets);
+    }
+    match subject.random(input, options.protocol.seed)? {
         Some(random) => {
             if !random.as_initialised {
                 notes.push(

@@ -12,10 +12,11 @@ use super::checkpoint::sha256;
 use super::config::PretrainConfig;
 use super::directory::RunDirectory;
 use super::error::PretrainError;
+use super::method::{Pretext, Setup};
 use super::progress::Progress;
 use super::run::{Job, Measure, Outcome, pretrain};
 use super::stop::Stop;
-use crate::data::{Dataset, Loader, split};
+use crate::data::{Dataset, Loader, Origin, Sampler, split};
 use crate::encoder::{EncoderError, Trained, embed, onnx, pretraining_step};
 use crate::evaluate::Knn;
 
@@ -29,6 +30,7 @@ const MOST_NEIGHBOURS: usize = 2000;
 pub struct Pretraining {
     config: PretrainConfig,
     input: InputSpec,
+    pretext: Arc<dyn Pretext>,
     loader: Loader,
     engine: TractStep,
     neighbours: Option<Neighbours>,
@@ -42,16 +44,20 @@ impl Pretraining {
     /// # Errors
     ///
     /// [`PretrainError`] when data, encoder and settings do not fit each other.
-    pub fn prepare(data: Arc<Dataset>, config: &PretrainConfig) -> Result<Self, PretrainError> {
+    pub fn prepare(data: impl Into<Origin>, config: &PretrainConfig) -> Result<Self, PretrainError> {
+        let data = data.into();
         let input = data.input_spec(config.data.image_size);
-        let (data_digest, neighbours) = (data.digest(), Neighbours::of(&data, config.seed)?);
+        let (data_digest, neighbours) = (data.digest(), Neighbours::of(data.known(), config.seed)?);
         let augment = config.augment.clone().into();
+        let setup = Setup { architecture: &config.architecture, input: &input, config };
+        let pretext: Arc<dyn Pretext> = Arc::from(config.method.pretext(setup)?);
+        let step = pretraining_step(config, &input, &*pretext)?;
         let loader = Loader::new(data, input.clone(), augment, config.batch, config.seed, config.workers)?
-            .with_neighbours(config.neighbour_ms.saturating_mul(1_000_000));
-        let step = pretraining_step(config, &input)?;
+            .with_neighbours(config.neighbour_ms.saturating_mul(1_000_000))
+            .with_sampler(Arc::clone(&pretext) as Arc<dyn Sampler>)?;
         let engine = TractStep::with_options(&step, Options::parallel()).map_err(PretrainError::State)?;
         let (config, step_digest) = (config.clone(), sha256(&step.onnx));
-        Ok(Self { config, input, loader, engine, neighbours, data_digest, step_digest })
+        Ok(Self { config, input, pretext, loader, engine, neighbours, data_digest, step_digest })
     }
 
     /// Runs in `run`, going on from its checkpoint where there is one.
@@ -72,6 +78,7 @@ impl Pretraining {
         let job = Job {
             config,
             input,
+            scalars: &|progress| self.pretext.scalars(progress),
             loader: &self.loader,
             engine: &mut self.engine,
             data_digest: self.data_digest.clone(),

@@ -4,6 +4,7 @@
 use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use sedge_augment::{AugmentError, ImageAugment, WindowAugment};
 use sedge_models::Modality;
@@ -12,15 +13,9 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::data::{Augment, DataError, LoadOptions, MAX_WORKERS};
-
-/// How an encoder is pretrained.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
-#[serde(rename_all = "lowercase")]
-pub enum Method {
-    /// Contrast of two views of each sample (Chen et al. 2020)
-    Simclr,
-}
+use super::method::Method;
+use crate::data::stream::{MAX_BAD, Stream, StreamOptions};
+use crate::data::{Augment, DataError, LoadOptions, MAX_WORKERS, Origin, load};
 
 /// Which optimiser moves the weights.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
@@ -59,6 +54,12 @@ pub struct DataConfig {
     /// Side in pixels that images are resized to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub image_size: Option<usize>,
+    /// Memory in MiB that the data is streamed in; without, it is loaded whole.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub memory_mb: Option<u32>,
+    /// Share of streamed samples that may be bad in an epoch.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_bad: Option<f64>,
     /// What to take of a recording that has both.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub modality: Option<Modality>,
@@ -107,7 +108,7 @@ pub struct PretrainConfig {
     pub method: Method,
     /// Passes over the data.
     pub epochs: u32,
-    /// Positive pairs in a batch.
+    /// Samples in a batch.
     pub batch: usize,
     /// Optimiser.
     pub optimizer: OptimizerName,
@@ -139,6 +140,9 @@ pub struct PretrainConfig {
     pub architecture: Architecture,
     /// How views are made.
     pub augment: AugmentConfig,
+    /// Settings of the method; empty in runs older than it.
+    #[serde(default, skip_serializing_if = "toml::Table::is_empty")]
+    pub pretext: toml::Table,
 }
 
 /// Why a configuration cannot be used.
@@ -188,6 +192,14 @@ pub enum ConfigError {
         nearest: Option<String>,
         /// The keys known in that table, comma separated.
         known: String,
+    },
+    /// A setting of the method that it has not, or of another type.
+    #[error("`[pretext]` for method {method}: {reason}")]
+    Pretext {
+        /// The method.
+        method: String,
+        /// What was said.
+        reason: String,
     },
     /// Neither file nor flags say where the data is.
     #[error("no data is given; add `--data PATH`, or `path` under `[data]` in the configuration")]
@@ -245,7 +257,31 @@ impl DataConfig {
         if self.path.is_empty() {
             return Err(ConfigError::NoData);
         }
+        if self.memory_mb.is_some_and(|mb| !(2..=1 << 20).contains(&mb)) {
+            return value("memory_mb", self.memory_mb.unwrap_or(0), "2 to 1048576 MiB");
+        }
+        if let Some(share) = self.max_bad.filter(|share| !(0.0..=1.0).contains(share)) {
+            return value("max_bad", share, "0 to 1");
+        }
         Ok(self.options().check()?)
+    }
+
+    /// The data itself, loaded or, where memory is stated, ready to be streamed in batches of `batch`.
+    ///
+    /// # Errors
+    /// Whatever is wrong with the data.
+    pub fn open(&self, batch: usize) -> Result<Origin, DataError> {
+        let Some(mb) = self.memory_mb else {
+            return Ok(Arc::new(load(&self.path, &self.options())?).into());
+        };
+        let options = StreamOptions {
+            load: self.options(),
+            // One chunk is in use while the next is filled.
+            chunk_bytes: (u64::from(mb) << 20) / 2,
+            max_bad: self.max_bad.unwrap_or(MAX_BAD),
+            align: batch.max(1),
+        };
+        Ok(Arc::new(Stream::open(&self.path, options)?).into())
     }
 }
 
@@ -261,7 +297,7 @@ impl PretrainConfig {
             return value("epochs", 0, "one or more");
         }
         if !(2..=2048).contains(&self.batch) {
-            return value("batch", self.batch, "2 to 2048 pairs");
+            return value("batch", self.batch, "2 to 2048 samples");
         }
         for (field, found) in [("lr", self.lr), ("temperature", self.temperature)] {
             if !(found.is_finite() && found > 0.0) {
@@ -280,11 +316,19 @@ impl PretrainConfig {
         if self.checkpoint_every == 0 {
             return value("checkpoint_every", 0, "one or more");
         }
+        self.method.complete(&self.pretext)?;
         match &self.augment {
             AugmentConfig::Image(augment) => augment.check()?,
             AugmentConfig::Window(augment) => augment.check()?,
         }
         Ok(())
+    }
+
+    /// The encoder by the name of its preset, or by its kind where it is none.
+    pub fn architecture_name(&self) -> String {
+        let presets = Architecture::presets();
+        let preset = presets.into_iter().find(|(_, preset)| *preset == self.architecture);
+        preset.map_or_else(|| self.architecture.kind().to_owned(), |(name, _)| name.to_owned())
     }
 
     /// The configuration as TOML; [`PretrainConfig::read`] gives the same back.

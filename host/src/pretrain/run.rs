@@ -31,7 +31,9 @@ pub struct Job<'a> {
     pub config: &'a PretrainConfig,
     /// What the encoder reads.
     pub input: &'a InputSpec,
-    /// Batches of pairs.
+    /// Scalar inputs of a step beside the learning rate, by how much of the run is done, 0 to 1.
+    pub scalars: &'a dyn Fn(f64) -> Vec<(&'static str, f32)>,
+    /// What steps are given.
     pub loader: &'a Loader,
     /// Runs the training step; its state is the initial one.
     pub engine: &'a mut dyn Engine,
@@ -65,7 +67,7 @@ pub struct Summary {
     pub knn: Option<f64>,
     /// Seconds of training, over all sittings.
     pub seconds: f64,
-    /// Samples a second, each of which gives two views.
+    /// Samples a second.
     pub samples_per_second: f64,
     /// Trained values.
     pub parameters: usize,
@@ -185,12 +187,10 @@ impl<'job, 'run> Training<'job, 'run> {
     ) -> Result<(), PretrainError> {
         let batch = batch?;
         let lr = self.rate.at(self.position.step);
-        let views = self.job.engine.spec().inputs.first().map_or("views", |i| &i.name).to_string();
-        let metrics = self
-            .job
-            .engine
-            .step(&[(&views, batch.views.view())], &[("lr", lr)])
-            .map_err(|source| self.failure(source))?;
+        let mut scalars = (self.job.scalars)(self.position.step as f64 / self.total().max(1) as f64);
+        scalars.push(("lr", lr));
+        let metrics =
+            self.job.engine.step(&batch.given(), &scalars).map_err(|source| self.failure(source))?;
         let loss = metrics.get("loss").copied().unwrap_or(f32::NAN);
         let Position { epoch, batch, step } = self.position;
         if !loss.is_finite() {

@@ -137,6 +137,7 @@ impl Sitting {
         let job = Job {
             config: &self.config,
             input: &input,
+            scalars: &|_| vec![],
             loader: &loader,
             engine: &mut engine,
             data_digest: self.data_digest.clone(),

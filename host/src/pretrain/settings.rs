@@ -11,9 +11,8 @@ use sedge_models::architecture::Architecture;
 use serde::de::{MapAccess, Visitor, value::MapAccessDeserializer};
 use serde::{Deserialize, Deserializer};
 
-use super::config::{
-    AugmentConfig, ConfigError, DataConfig, Method, OptimizerName, PretrainConfig, Schedule,
-};
+use super::config::{AugmentConfig, ConfigError, DataConfig, OptimizerName, PretrainConfig, Schedule};
+use super::method::Method;
 use crate::data::{LoadOptions, MAX_WORKERS};
 
 /// Largest configuration file read.
@@ -35,8 +34,8 @@ pub struct Settings {
     /// Passes over the data [default: 100]
     #[arg(long, value_name = "N", help_heading = "Training")]
     pub epochs: Option<u32>,
-    /// Positive pairs in a batch; the graph sees twice as many rows [default: 128]
-    #[arg(long, value_name = "PAIRS", help_heading = "Training")]
+    /// Samples in a batch; most methods show the encoder two views of each [default: 128]
+    #[arg(long, value_name = "SAMPLES", help_heading = "Training")]
     pub batch: Option<usize>,
     /// Optimiser [default: adamw]
     #[arg(long, value_enum, help_heading = "Training")]
@@ -72,6 +71,9 @@ pub struct Settings {
     /// Epochs between checkpoints [default: 1]
     #[arg(long, value_name = "EPOCHS", help_heading = "Running")]
     pub checkpoint_every: Option<u32>,
+    /// Settings of the method, such as mask_ratio=0.6,depth=2; in the file a table
+    #[arg(long, value_name = "KEY=VALUE,...", help_heading = "Training")]
+    pub pretext: Option<PretextSettings>,
     /// How views of images are made; only in the file.
     #[arg(skip)]
     pub image_augment: Option<ImageAugment>,
@@ -99,6 +101,13 @@ pub struct DataSettings {
     /// Side in pixels that images are resized to, and of the encoder's input [default: as they are]
     #[arg(long, value_name = "PIXELS", help_heading = "Data")]
     pub image_size: Option<usize>,
+    /// Read the data in chunks, again in every epoch, in about this much memory, whatever its size: WebDataset
+    /// tar shards, Parquet images or a folder of images [default: load it whole]
+    #[arg(long, value_name = "MB", help_heading = "Data")]
+    pub memory_mb: Option<u32>,
+    /// Share of such data that may be bad in an epoch before it is given up [default: 0.01]
+    #[arg(long, value_name = "SHARE", help_heading = "Data")]
+    pub max_bad: Option<f64>,
     /// What to take of a recording that has both [default: image where there are any]
     #[arg(long, value_name = "KIND", value_parser = modality_parser(), help_heading = "Data")]
     pub modality: Option<Modality>,
@@ -164,6 +173,38 @@ impl<'de> Deserialize<'de> for ArchitectureSetting {
     }
 }
 
+/// Settings of a method, by name: each method has its own.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(transparent)]
+pub struct PretextSettings(pub toml::Table);
+
+impl PretextSettings {
+    /// The keys of both, those of `above` where both have them.
+    fn over(above: Option<Self>, below: Option<Self>) -> Option<Self> {
+        let Some(Self(mut table)) = below else { return above };
+        table.extend(above.unwrap_or_default().0);
+        Some(Self(table))
+    }
+}
+
+impl std::str::FromStr for PretextSettings {
+    type Err = String;
+
+    /// `key=value,...`; a value that is no TOML is a word.
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let mut table = toml::Table::new();
+        for pair in text.split(',').filter(|pair| !pair.trim().is_empty()) {
+            let (key, value) =
+                pair.split_once('=').ok_or_else(|| format!("`{pair}` is not of the form key=value"))?;
+            let (key, value) = (key.trim(), value.trim());
+            let read = format!("value = {value}").parse::<toml::Table>();
+            let read = read.ok().and_then(|mut table| table.remove("value"));
+            table.insert(key.into(), read.unwrap_or_else(|| toml::Value::String(value.into())));
+        }
+        Ok(Self(table))
+    }
+}
+
 impl Settings {
     /// Reads a TOML file.
     ///
@@ -195,9 +236,15 @@ impl Settings {
             workers: self.workers.or(below.workers),
             eval_every: self.eval_every.or(below.eval_every),
             checkpoint_every: self.checkpoint_every.or(below.checkpoint_every),
+            pretext: PretextSettings::over(self.pretext, below.pretext),
             image_augment: self.image_augment.or(below.image_augment),
             window_augment: self.window_augment.or(below.window_augment),
         }
+    }
+
+    /// Samples in a batch, as given or by default.
+    pub fn batch(&self) -> usize {
+        self.batch.unwrap_or(128)
     }
 
     /// Fills in what was left open, for data of `modality`, and checks every value.
@@ -207,10 +254,13 @@ impl Settings {
     /// [`ConfigError`] that names the field, what it held and what it may hold.
     pub fn resolve(self, modality: Modality) -> Result<PretrainConfig, ConfigError> {
         let images = modality == Modality::Image;
+        let batch = self.batch();
+        let method = self.method.unwrap_or(Method::Simclr);
+        method.check(modality)?;
         let architecture = match self.architecture {
             Some(ArchitectureSetting::Table(table)) => table,
             Some(ArchitectureSetting::Preset(name)) => Architecture::preset(&name)?,
-            None => Architecture::preset(if images { "image-small" } else { "imu-small" })?,
+            None => Architecture::preset(method.preset(modality))?,
         };
         let unused = if images { self.window_augment.is_some() } else { self.image_augment.is_some() };
         if unused {
@@ -218,15 +268,16 @@ impl Settings {
             let wanted = format!("left out, since the data is of modality {modality}");
             return Err(ConfigError::Value { field, found: "given".into(), wanted });
         }
+        let pretext = method.complete(&self.pretext.unwrap_or_default().0)?;
         let optimizer = self.optimizer.unwrap_or(OptimizerName::Adamw);
         let adamw = optimizer == OptimizerName::Adamw;
         let epochs = self.epochs.unwrap_or(100);
         let config = PretrainConfig {
             data: self.data.resolve()?,
-            method: self.method.unwrap_or(Method::Simclr),
+            method,
             architecture,
             epochs,
-            batch: self.batch.unwrap_or(128),
+            batch,
             optimizer,
             lr: self.lr.unwrap_or(if adamw { 1e-3 } else { 0.1 }),
             weight_decay: self.weight_decay.unwrap_or(if adamw { 1e-2 } else { 1e-4 }),
@@ -239,10 +290,11 @@ impl Settings {
             eval_every: self.eval_every.unwrap_or(5),
             checkpoint_every: self.checkpoint_every.unwrap_or(1),
             augment: if images {
-                AugmentConfig::Image(self.image_augment.unwrap_or_default())
+                AugmentConfig::Image(self.image_augment.unwrap_or_else(|| method.image_augment()))
             } else {
-                AugmentConfig::Window(self.window_augment.unwrap_or_default())
+                AugmentConfig::Window(self.window_augment.unwrap_or_else(|| method.window_augment()))
             },
+            pretext,
         };
         config.check()?;
         Ok(config)
@@ -258,6 +310,8 @@ impl DataSettings {
             groups: self.groups.or(below.groups),
             limit: self.limit.or(below.limit),
             image_size: self.image_size.or(below.image_size),
+            memory_mb: self.memory_mb.or(below.memory_mb),
+            max_bad: self.max_bad.or(below.max_bad),
             modality: self.modality.or(below.modality),
             window: self.window.or(below.window),
             stride: self.stride.or(below.stride),
@@ -281,6 +335,8 @@ impl DataSettings {
             groups: self.groups,
             limit: self.limit,
             image_size: self.image_size,
+            memory_mb: self.memory_mb,
+            max_bad: self.max_bad,
             modality: self.modality,
             window,
             stride: self.stride.unwrap_or((window / 2).max(1)),

@@ -116,7 +116,8 @@ fn thinned(data: &Dataset, keep: usize) -> Result<Dataset, QuickstartError> {
 
 fn frame(caption: &str, data: &Dataset, index: usize) -> (String, u32, u32, Vec<u8>) {
     let (width, height, rgb) = match data.samples() {
-        crate::data::Samples::Images { width, height, pixels } => {
+        crate::data::Samples::Images { width, height, pixels }
+        | crate::data::Samples::Pairs { width, height, pixels, .. } => {
             let bytes = 3 * width * height;
             (*width as u32, *height as u32, pixels.chunks(bytes).nth(index).unwrap_or(&[]).to_vec())
         }

@@ -54,6 +54,21 @@ impl Table {
         column == 0 || self.rows.iter().filter_map(|row| row.get(column)).any(wordy)
     }
 
+    /// The table in Markdown: a heading, the rows, the notes.
+    pub fn to_markdown(&self) -> String {
+        let line = |cells: &[String]| {
+            let cells: Vec<String> = cells.iter().map(|cell| plain(cell).replace('|', "\\|")).collect();
+            format!("| {} |\n", cells.join(" | "))
+        };
+        let rule: Vec<String> = (0..self.header.len())
+            .map(|column| if self.is_words(column) { "---" } else { "---:" }.to_owned())
+            .collect();
+        let mut text = format!("{}\n\n{}{}", plain(&self.title), line(&self.header), line(&rule));
+        self.rows.iter().for_each(|row| text.push_str(&line(row)));
+        self.notes.iter().for_each(|note| text.push_str(&format!("\n{}\n", plain(note))));
+        text
+    }
+
     /// What stands under it.
     pub fn notes(&self) -> &[String] {
         &self.notes

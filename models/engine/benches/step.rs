@@ -28,7 +28,7 @@ fn step(name: &str, sample: &[usize], selection: Selection) -> TrainingStep {
     let names = weights.keys().filter(|k| !k.contains("running"));
     let encoder = architecture.graph(form, Batch::Fixed(BATCH), sample, &weights).unwrap();
     let trained = selection.pick(&architecture.stages(), names);
-    let objective = Objective::NtXent { head: ProjectionHead { hidden: 64, out: 32 }, temperature: 0.2 };
+    let objective = Objective::NtXent { head: ProjectionHead::new(64, 32), temperature: 0.2 };
     let recipe = Recipe::new(encoder, trained, objective);
     compile(Recipe { statistics: weights.clone(), lr: 0.05, weight_decay: 1e-4, seed: 2, ..recipe }).unwrap()
 }

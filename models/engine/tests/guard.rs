@@ -20,7 +20,7 @@ use sedge_models::optimizer::Optimizer;
 use sedge_models::selection::Selection;
 use sedge_models::{Tensors, TrainingStep};
 
-const HEAD: ProjectionHead = ProjectionHead { hidden: 8, out: 4 };
+const HEAD: ProjectionHead = ProjectionHead::new(8, 4);
 
 fn recipe(architecture: &Architecture, rows: usize, sample: &[usize], objective: Objective) -> Recipe {
     let weights = architecture.initial_weights(sample, 1).unwrap();
@@ -194,7 +194,7 @@ fn step_times(engines: &mut [TractStep], rounds: usize) -> Vec<f64> {
 fn cost() {
     for (preset, sample) in [("image-small", vec![3, 64, 64]), ("imu-small", vec![6, 128])] {
         let architecture = Architecture::preset(preset).unwrap();
-        let objective = Objective::NtXent { head: ProjectionHead { hidden: 128, out: 64 }, temperature: 0.2 };
+        let objective = Objective::NtXent { head: ProjectionHead::new(128, 64), temperature: 0.2 };
         let compiled = |rows| compile(recipe(&architecture, rows, &sample, objective.clone())).unwrap();
         let small = compiled(4);
         let mut both = [TractStep::new(&small).unwrap(), TractStep::new(&unguarded(&small)).unwrap()];

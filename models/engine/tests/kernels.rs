@@ -41,7 +41,7 @@ fn step(name: &str, sample: &[usize], selection: &Selection) -> TrainingStep {
     let names = weights.keys().filter(|k| !k.contains("running"));
     let encoder = architecture.graph(form, Batch::Fixed(BATCH), sample, &weights).unwrap();
     let trained = selection.pick(&architecture.stages(), names);
-    let objective = Objective::NtXent { head: ProjectionHead { hidden: 16, out: 8 }, temperature: 0.2 };
+    let objective = Objective::NtXent { head: ProjectionHead::new(16, 8), temperature: 0.2 };
     let recipe = Recipe::new(encoder, trained, objective);
     compile(Recipe { statistics: weights.clone(), lr: 0.05, weight_decay: 1e-4, seed: 2, ..recipe }).unwrap()
 }
@@ -62,7 +62,7 @@ fn transformer(frozen: usize) -> TrainingStep {
     let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../goldens/import/vit.onnx");
     let encoder = import(&std::fs::read(file).unwrap(), &ImportOptions::new(4, NormForm::Folded)).unwrap();
     let trained = encoder.weights.iter().skip(frozen).map(|w| w.name.clone()).collect();
-    let objective = Objective::NtXent { head: ProjectionHead { hidden: 16, out: 8 }, temperature: 0.2 };
+    let objective = Objective::NtXent { head: ProjectionHead::new(16, 8), temperature: 0.2 };
     compile(Recipe { lr: 0.05, seed: 2, ..Recipe::new(encoder.model, trained, objective) }).unwrap()
 }
 

@@ -15,7 +15,7 @@ use sedge_models::optimizer::Optimizer;
 use sedge_models::selection::Selection;
 use sedge_models::{Tensors, TrainingStep};
 
-const HEAD: ProjectionHead = ProjectionHead { hidden: 8, out: 4 };
+const HEAD: ProjectionHead = ProjectionHead::new(8, 4);
 const SAMPLE: [usize; 2] = [6, 20];
 const ROWS: usize = 4;
 const MICRO: usize = 3;
@@ -172,13 +172,9 @@ fn settings_out_of_range_are_named() {
     assert_eq!(setting(moco(ROWS * MICRO - 1, 0.9), Optimizer::SGD, ROWS, MICRO), "queue");
     assert_eq!(setting(moco(usize::MAX, 0.9), Optimizer::SGD, ROWS, 1), "queue");
     assert_eq!(setting(moco(30, 0.9), Optimizer::SGD, 3, 1), "the encoder's batch");
-    let queue = Objective::Moco {
-        head: ProjectionHead { hidden: 8, out: 1 << 14 },
-        temperature: 0.2,
-        queue: 1 << 14,
-        ema: 0.9,
-    };
+    let queue =
+        Objective::Moco { head: ProjectionHead::new(8, 1 << 14), temperature: 0.2, queue: 1 << 14, ema: 0.9 };
     assert_eq!(setting(queue, Optimizer::SGD, ROWS, 1), "values of the queue");
-    let wide = ProjectionHead { hidden: usize::MAX, out: 4 };
+    let wide = ProjectionHead::new(usize::MAX, 4);
     assert_eq!(setting(Objective::vicreg(wide), Optimizer::SGD, ROWS, 1), "head.hidden");
 }

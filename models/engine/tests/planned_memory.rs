@@ -53,7 +53,7 @@ fn compare(name: &str, sample: &[usize], batch: usize, selection: &Selection) ->
     let learned = weights.keys().filter(|name| !name.contains("running"));
     let encoder = architecture.graph(form, Batch::Fixed(batch), sample, &weights).unwrap();
     let trained = selection.pick(&architecture.stages(), learned);
-    let objective = Objective::NtXent { head: ProjectionHead { hidden: 128, out: 32 }, temperature: 0.2 };
+    let objective = Objective::NtXent { head: ProjectionHead::new(128, 32), temperature: 0.2 };
     let step = compile(Recipe { lr: 0.01, seed: 1, ..Recipe::new(encoder, trained, objective) }).unwrap();
     let stated = plan(&step.onnx).unwrap();
     let mut rng = ChaCha8Rng::seed_from_u64(2);

@@ -29,7 +29,7 @@ fn training_step() -> TrainingStep {
     let names = weights.keys().filter(|name| !name.contains("running"));
     let trained = Selection::All.pick(&architecture().stages(), names);
     let encoder = architecture().graph(Form::Training, Batch::Fixed(ROWS), &SAMPLE, &weights).unwrap();
-    let objective = Objective::NtXent { head: ProjectionHead { hidden: 8, out: 4 }, temperature: 0.2 };
+    let objective = Objective::NtXent { head: ProjectionHead::new(8, 4), temperature: 0.2 };
     compile(Recipe { statistics: weights, lr: 0.1, seed: 1, ..Recipe::new(encoder, trained, objective) })
         .unwrap()
 }

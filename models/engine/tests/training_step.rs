@@ -4,7 +4,9 @@
 #![allow(clippy::unwrap_used, clippy::panic, missing_docs)]
 
 use sedge_engine::{Encoder, Engine, TractStep};
-use sedge_models::architecture::{Architecture, Form, fold};
+use sedge_models::architecture::{
+    Architecture, Form, KEEP, Nonlinearity, Perceptron, ResidualNet, Transformer, fold,
+};
 use sedge_models::compile::{Recipe, compile};
 use sedge_models::objective::{Objective, ProjectionHead};
 use sedge_models::onnx::build::Batch;
@@ -23,8 +25,9 @@ fn check(name: &str, architecture: &Architecture, objective: Objective, optimize
     let initial = group(&golden, "initial/");
     let encoder_weights: Tensors = architecture.initial_weights(sample, 0).unwrap();
     let weights: Tensors = encoder_weights.keys().map(|k| (k.clone(), initial[k].clone())).collect();
-    let encoder =
-        architecture.graph(Form::Training, Batch::Fixed(views.shape()[0]), sample, &weights).unwrap();
+    // Which tokens are kept, where not all are.
+    let keep = golden.get(KEEP).map(|rows| rows.shape()[1]);
+    let encoder = architecture.training_graph(views.shape()[0], sample, &weights, keep).unwrap();
     let trained =
         Selection::All.pick(&architecture.stages(), weights.keys().filter(|k| !k.contains("running")));
     let step = compile(Recipe {
@@ -49,6 +52,7 @@ fn check(name: &str, architecture: &Architecture, objective: Objective, optimize
     if matches!(objective, Objective::CrossEntropy { .. }) {
         inputs.push(("targets", targets));
     }
+    inputs.extend(golden.get(KEEP).map(|rows| (KEEP, rows.view())));
     for at in 0..3 {
         let metrics = engine.step(&inputs, &[]).unwrap();
         let expected = golden[&format!("loss/{at}")][[0]];
@@ -81,7 +85,7 @@ fn check(name: &str, architecture: &Architecture, objective: Objective, optimize
 }
 
 fn contrast() -> Objective {
-    Objective::NtXent { head: ProjectionHead { hidden: 8, out: 4 }, temperature: 0.2 }
+    Objective::NtXent { head: ProjectionHead::new(8, 4), temperature: 0.2 }
 }
 
 #[test]
@@ -108,4 +112,48 @@ fn imu_cross_entropy_sgd() {
         Objective::CrossEntropy { classes: 3 },
         Optimizer::SGD,
     );
+}
+
+fn transformer(patch: usize, causal: bool) -> Architecture {
+    Architecture::Transformer(Transformer { patch, dim: 8, depth: 2, heads: 2, mlp_ratio: 3, causal })
+}
+
+#[test]
+fn transformers_of_images_see_all_tokens_or_those_kept() {
+    check("vit_nt_xent_adamw.safetensors", &transformer(4, false), contrast(), ADAMW);
+    check("vit_kept_nt_xent_sgd.safetensors", &transformer(4, false), contrast(), Optimizer::SGD);
+}
+
+#[test]
+fn transformer_of_windows() {
+    let objective = Objective::CrossEntropy { classes: 3 };
+    check("imu_vit_cross_entropy_sgd.safetensors", &transformer(4, false), objective, Optimizer::SGD);
+}
+
+#[test]
+fn transformers_of_text_see_both_ways_or_back_only() {
+    let objective = Objective::CrossEntropy { classes: 3 };
+    check("text_cross_entropy_sgd.safetensors", &transformer(1, false), objective, Optimizer::SGD);
+    check("text_causal_nt_xent_adamw.safetensors", &transformer(1, true), contrast(), ADAMW);
+}
+
+#[test]
+fn residual_net() {
+    let net = ResidualNet { width: 4, blocks: vec![1, 1], stem_stride: 1 };
+    let objective = Objective::CrossEntropy { classes: 3 };
+    check(
+        "residual_cross_entropy_sgd.safetensors",
+        &Architecture::ResidualNet(net),
+        objective,
+        Optimizer::SGD,
+    );
+}
+
+#[test]
+fn perceptrons() {
+    let net = |nonlinearity| Architecture::Perceptron(Perceptron { widths: vec![10, 8], nonlinearity });
+    let (sigmoid, relu) = (net(Nonlinearity::Sigmoid), net(Nonlinearity::Relu));
+    check("perceptron_nt_xent_adamw.safetensors", &sigmoid, contrast(), ADAMW);
+    let objective = Objective::CrossEntropy { classes: 3 };
+    check("perceptron_cross_entropy_sgd.safetensors", &relu, objective, Optimizer::SGD);
 }

@@ -3,6 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::features::{Features, strided};
 use super::unit::{Activation, Wiring};
 use super::{ArchitectureError, in_range};
 use crate::onnx::build::{ConvGeometry, GraphBuilder, Value};
@@ -52,17 +53,21 @@ impl Conv1d {
         (0..self.channels.len()).map(|i| format!("layers.{i}.")).collect()
     }
 
+    pub(super) fn token_grid(&self, sample: &[usize]) -> Vec<usize> {
+        sample.iter().skip(1).map(|&extent| strided(extent, self.strides.iter().copied())).collect()
+    }
+
     pub(super) fn wire(
         &self,
         wiring: &mut Wiring<'_>,
         b: &mut GraphBuilder,
         x: Value,
-    ) -> Result<Value, ArchitectureError> {
+    ) -> Result<Features, ArchitectureError> {
         let mut x = x;
         for (i, (&channels, &stride)) in self.channels.iter().zip(&self.strides).enumerate() {
             let geometry = ConvGeometry::same(self.kernel, stride, 1);
             x = wiring.unit(b, &format!("layers.{i}"), &x, channels, geometry, Activation::Relu)?;
         }
-        Ok(b.global_average("pool", &x))
+        Ok(Features::of_map(wiring.form, b, &x))
     }
 }

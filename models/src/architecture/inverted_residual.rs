@@ -4,6 +4,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::features::{Features, strided};
 use super::unit::{Activation, Wiring};
 use super::{ArchitectureError, in_range};
 use crate::onnx::build::{ConvGeometry, GraphBuilder, Value};
@@ -82,19 +83,25 @@ impl InvertedResidual {
         std::iter::once("stem.".into()).chain(blocks).chain(["last.".into()]).collect()
     }
 
+    pub(super) fn token_grid(&self, sample: &[usize]) -> Vec<usize> {
+        let strides =
+            || std::iter::once(self.stem_stride).chain(self.blocks.iter().map(|block| block.stride));
+        sample.iter().skip(1).map(|&extent| strided(extent, strides())).collect()
+    }
+
     pub(super) fn wire(
         &self,
         wiring: &mut Wiring<'_>,
         b: &mut GraphBuilder,
         x: Value,
-    ) -> Result<Value, ArchitectureError> {
+    ) -> Result<Features, ArchitectureError> {
         let stem = ConvGeometry::same(3, self.stem_stride, 1);
         let mut x = wiring.unit(b, "stem", &x, self.stem, stem, Activation::Relu6)?;
         for (i, block) in self.blocks.iter().enumerate() {
             x = Self::wire_block(wiring, b, &format!("blocks.{i}"), &x, *block)?;
         }
         let x = wiring.unit(b, "last", &x, self.last, ConvGeometry::same(1, 1, 1), Activation::Relu6)?;
-        Ok(b.global_average("pool", &x))
+        Ok(Features::of_map(wiring.form, b, &x))
     }
 
     fn wire_block(

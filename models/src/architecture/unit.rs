@@ -140,7 +140,8 @@ impl<'a> Wiring<'a> {
         Ok(builder.batch_norm(x, parts, BATCH_NORM_EPSILON))
     }
 
-    fn weight(
+    /// The weight called `name`, read or drawn.
+    pub(super) fn weight(
         &mut self,
         name: &str,
         shape: &[usize],
@@ -169,6 +170,10 @@ impl<'a> Wiring<'a> {
 pub(crate) enum Initial {
     /// Normal with variance `2 / fan-in` (He et al. 2015, equation 10).
     He,
+    /// Uniform with variance `2 / (fan-in + fan-out)` (Glorot & Bengio 2010, equation 16).
+    Glorot,
+    /// Normal with variance one.
+    Normal,
     /// The same value everywhere.
     Constant(f32),
 }
@@ -177,6 +182,14 @@ impl Initial {
     pub(crate) fn draw(self, shape: &[usize], rng: &mut ChaCha8Rng) -> ArrayD<f32> {
         match self {
             Self::Constant(value) => ArrayD::from_elem(IxDyn(shape), value),
+            Self::Normal => ArrayD::from_shape_simple_fn(IxDyn(shape), || standard_normal(rng) as f32),
+            Self::Glorot => {
+                let fan_in: usize = shape.iter().skip(1).product();
+                let fan_out = shape.first().copied().unwrap_or(0);
+                let bound = (6.0 / (fan_in + fan_out).max(1) as f64).sqrt();
+                let mut draw = || bound * (2.0 * rng.random::<f64>() - 1.0);
+                ArrayD::from_shape_simple_fn(IxDyn(shape), || draw() as f32)
+            }
             Self::He => {
                 let fan_in: usize = shape.iter().skip(1).product();
                 let std = (2.0 / fan_in.max(1) as f64).sqrt();

@@ -12,6 +12,8 @@ pub(crate) enum Moves {
     EachStep,
     /// When the weights move: at the last of a batch's micro-batches.
     WithWeights,
+    /// With the weights, where this value `[1]` is above zero.
+    Gated(OutletId),
 }
 
 /// One state tensor on its way through the graph.

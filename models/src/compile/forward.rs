@@ -12,13 +12,28 @@ use crate::limits;
 pub(super) struct Forward {
     pub(super) model: TypedModel,
     pub(super) input: OutletId,
+    /// Inputs beside the first, by name.
+    pub(super) others: Vec<(String, OutletId)>,
     pub(super) embedding: OutletId,
     /// Batch statistics by output name.
     pub(super) statistics: Vec<(String, OutletId)>,
+    /// Other outputs beside the embedding, by name.
+    pub(super) features: Vec<(String, OutletId)>,
+}
+
+/// Inputs of an encoder beside its first, before any weight is lifted to one.
+pub(super) fn other_inputs(encoder: &pb::ModelProto) -> Vec<String> {
+    let inputs = encoder.graph.iter().flat_map(|graph| graph.input.iter().skip(1));
+    inputs.map(|input| input.name.clone()).collect()
+}
+
+fn is_statistic(output: &str) -> bool {
+    output.ends_with(".batch_mean") || output.ends_with(".batch_var")
 }
 
 impl Forward {
-    pub(super) fn read(encoder: &pb::ModelProto) -> TractResult<Self> {
+    /// `others` are the [`other_inputs`] that the encoder came with.
+    pub(super) fn read(encoder: &pb::ModelProto, others: &[String]) -> TractResult<Self> {
         let graph = encoder.graph.as_ref().context("a model without a graph")?;
         let typed = fused::read(encoder)?.into_typed()?;
         let mut model = channels_last(&typed)?;
@@ -34,8 +49,10 @@ impl Forward {
         );
         limits::check_embedding(&fact.shape.eval_to_usize(&SymbolValues::default())?)?;
         let names = graph.output.iter().map(|o| o.name.clone());
-        let statistics = names.zip(outputs).skip(1).collect();
-        Ok(Self { model, input, embedding, statistics })
+        let (statistics, features) = names.zip(outputs).skip(1).partition(|(name, _)| is_statistic(name));
+        let others = others.iter().map(|name| Ok((name.clone(), source(&model, name)?)));
+        let others = others.collect::<TractResult<_>>()?;
+        Ok(Self { model, input, others, embedding, statistics, features })
     }
 }
 

@@ -57,10 +57,11 @@ pub const APPLIED: &str = "applied";
 pub fn compile(mut recipe: Recipe) -> Result<TrainingStep, CompileError> {
     recipe.check()?;
     limits::check(&recipe.encoder, None)?;
+    let others = forward::other_inputs(&recipe.encoder);
     let names: BTreeSet<String> = std::mem::take(&mut recipe.trained).into_iter().collect();
     let lifted =
         onnx::lift(&mut recipe.encoder, &names).map_err(|names| CompileError::NoSuchWeight { names })?;
-    let forward = contained("reading", || Forward::read(&recipe.encoder))?;
+    let forward = contained("reading", || Forward::read(&recipe.encoder, &others))?;
     contained("differentiating", move || {
         let source = |n: &String| Ok((n.clone(), source(&forward.model, n)?));
         let weights: Vec<_> = names.iter().map(source).collect::<TractResult<_>>()?;
@@ -68,7 +69,14 @@ pub fn compile(mut recipe: Recipe) -> Result<TrainingStep, CompileError> {
         graph.model.rename_node(forward.input.node, VIEWS)?;
         let views = graph.shape(forward.input)?.to_vec();
         let compiler = Compiler { graph, carried: vec![], metrics: vec![], scalars: vec![], applies: None };
-        let encoder = Encoder { embedding: forward.embedding, weights, initial: lifted, views };
+        let encoder = Encoder {
+            embedding: forward.embedding,
+            features: forward.features,
+            inputs: forward.others,
+            weights,
+            initial: lifted,
+            views,
+        };
         compiler.compile(&recipe, encoder, &forward.statistics)
     })
 }
@@ -92,10 +100,20 @@ fn contained<T>(stage: &'static str, work: impl FnOnce() -> TractResult<T>) -> R
 /// The encoder within the graph.
 struct Encoder {
     embedding: OutletId,
+    /// Outputs beside the embedding and the batch statistics.
+    features: Vec<(String, OutletId)>,
+    /// Inputs beside the views.
+    inputs: Vec<(String, OutletId)>,
     weights: Vec<(String, OutletId)>,
     initial: Tensors,
     /// Shape of the views.
     views: Vec<usize>,
+}
+
+/// When the weight called `name` moves.
+fn with_weight(gated: &[(String, OutletId)], name: &str) -> Moves {
+    let gate = gated.iter().find(|(weight, _)| weight == name);
+    gate.map_or(Moves::WithWeights, |(_, gate)| Moves::Gated(*gate))
 }
 
 struct Compiler {
@@ -118,6 +136,9 @@ impl Compiler {
         let mut rng = ChaCha8Rng::seed_from_u64(recipe.seed);
         let student = Student {
             embedding: encoder.embedding,
+            features: &encoder.features,
+            inputs: &encoder.inputs,
+            input: source(&self.graph.model, VIEWS)?,
             views: &encoder.views,
             weights: &encoder.weights,
             initial: &encoder.initial,
@@ -131,19 +152,23 @@ impl Compiler {
 
         let weights = [encoder.weights.as_slice(), &wired.weights].concat();
         let initial: Tensors = encoder.initial.into_iter().chain(wired.initial).collect();
-        let moved = self.train(recipe, loss, &weights, initial)?;
+        let moved = self.train(recipe, loss, &weights, initial, &wired.gated)?;
         self.track(statistics, &recipe.statistics)?;
         if let Some(teacher) = wired.teacher {
             self.carried.extend(teacher.follow(&mut self.graph, &moved)?);
         }
         self.carried.extend(wired.carried);
 
-        let views = InputTensor { name: VIEWS.into(), shape: encoder.views.clone() };
+        let mut inputs = vec![InputTensor { name: VIEWS.into(), shape: encoder.views.clone() }];
+        for (name, outlet) in &encoder.inputs {
+            inputs.push(InputTensor { name: name.clone(), shape: self.graph.shape(*outlet)?.to_vec() });
+        }
+        inputs.extend(wired.inputs);
         self.finish(StepSpec {
             objective: recipe.objective.name().into(),
             optimizer: recipe.optimizer.name().into(),
             batch: encoder.views.first().copied().unwrap_or(0),
-            inputs: [vec![views], wired.inputs].concat(),
+            inputs,
             scalars: vec![],
             state: vec![],
             metrics: vec![],
@@ -171,6 +196,7 @@ impl Compiler {
         loss: OutletId,
         weights: &[(String, OutletId)],
         mut initial: Tensors,
+        gated: &[(String, OutletId)],
     ) -> TractResult<HashMap<String, OutletId>> {
         let roots: Vec<OutletId> = self.metrics.iter().map(|(_, o)| *o).collect();
         self.graph.model.select_output_outlets(&roots)?;
@@ -195,13 +221,16 @@ impl Compiler {
             let shape = self.graph.shape(*now)?.to_vec();
             let initial = initial.remove(name).context("a weight without an initial value")?;
             let spec = StateSpec { name: name.clone(), shape, role: StateRole::Parameter };
-            self.carried.push(Carried { spec, initial, now: *now, next: *next, moves: Moves::WithWeights });
+            let moves = with_weight(gated, name);
+            self.carried.push(Carried { spec, initial, now: *now, next: *next, moves });
         }
         for memory in moved.memory {
             let initial = ArrayD::zeros(IxDyn(&memory.shape));
+            // A memory is called after its weight: `<weight>/<kind>`.
+            let moves = with_weight(gated, memory.name.rsplit_once('/').map_or("", |(weight, _)| weight));
             let spec = StateSpec { name: memory.name, shape: memory.shape, role: StateRole::Optimizer };
             let (now, next) = (memory.now, memory.next);
-            self.carried.push(Carried { spec, initial, now, next, moves: Moves::WithWeights });
+            self.carried.push(Carried { spec, initial, now, next, moves });
         }
         self.carried.extend(sums);
         Ok(weights.iter().map(|(name, _)| name.clone()).zip(moved.weights).collect())

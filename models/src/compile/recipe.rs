@@ -15,8 +15,9 @@ pub const MAX_MICRO_BATCHES: usize = 4096;
 /// What to compile.
 #[derive(Debug)]
 pub struct Recipe {
-    /// The encoder: one batch input of fixed shape; the first output is the embedding `[batch, dim]`.
-    /// Further outputs `<norm>.batch_mean` and `<norm>.batch_var` `[1, c, ...]` are batch statistics.
+    /// The encoder, every input of fixed shape. The first input is the views, others become inputs of the
+    /// step. The first output is the embedding `[batch, dim]`; `<norm>.batch_mean` and `<norm>.batch_var`
+    /// `[1, c, ...]` are batch statistics; an objective may read others, such as `tokens`.
     pub encoder: pb::ModelProto,
     /// Initializers to train.
     pub trained: Vec<String>,
@@ -107,7 +108,7 @@ pub enum CompileError {
     /// Micro-batches were asked for with a loss that is no mean over samples.
     #[error(
         "{objective} cannot be summed over micro-batches: {reason}. Use moco (negatives from a queue), \
-         simsiam, byol, masked-reconstruction or cross-entropy, or a smaller batch with `accumulate` 1"
+         simsiam, byol, data2vec, a masked loss or cross-entropy, or a smaller batch with `accumulate` 1"
     )]
     Coupled {
         /// The objective by name.

@@ -30,8 +30,21 @@ impl Teacher {
         student: &Student<'_>,
         trained: &Trained,
     ) -> TractResult<(Self, OutletId)> {
+        let (teacher, values) = Self::of_inputs(graph, &[root], student, trained, &[])?;
+        Ok((teacher, values.first().copied().context("a stamp without its root")?))
+    }
+
+    /// The teacher of what computes `roots`, which reads the second of each pair of `inputs` where the student
+    /// reads the first; and the values that it gives, in the order of `roots`.
+    pub(crate) fn of_inputs(
+        graph: &mut Graph,
+        roots: &[OutletId],
+        student: &Student<'_>,
+        trained: &Trained,
+        inputs: &[(OutletId, OutletId)],
+    ) -> TractResult<(Self, Vec<OutletId>)> {
         let mut teacher = Self { weights: vec![], initial: Tensors::new() };
-        let mut replaced = HashMap::new();
+        let mut replaced: HashMap<OutletId, OutletId> = inputs.iter().copied().collect();
         for (name, weight) in student.weights.iter().chain(&trained.weights) {
             let shape = graph.shape(*weight)?.to_vec();
             let initial = student.initial.get(name).or_else(|| trained.initial.get(name));
@@ -41,8 +54,8 @@ impl Teacher {
             teacher.initial.insert(name.clone(), initial);
             teacher.weights.push((name.clone(), copy));
         }
-        let roots = graph.stamp(&[root], &replaced)?;
-        Ok((teacher, roots.first().copied().context("a stamp without its root")?))
+        let values = graph.stamp(roots, &replaced)?;
+        Ok((teacher, values))
     }
 
     /// Wires `teacher = ema * teacher + (1 - ema) * weight` with the weights `moved` by the optimiser.

@@ -2,7 +2,8 @@
 //! what a predictor makes of one view's projection and the projection that the teacher gives the other
 //! view, both of length one; the two directions added. The teacher is a running mean of the weights.
 //!
-//! The heads have no batch norm, which the paper's have: a board's batches are too small for one.
+//! The paper's heads have batch norms; so has a head here that asks for them ([`super::HeadNorm`]), and the
+//! predictor with it. On a board they are left out: its batches are too small.
 
 use rand_chacha::ChaCha8Rng;
 use tract_onnx::prelude::*;
@@ -25,7 +26,7 @@ pub(super) fn wire(
     let mut trained = Trained::default();
     let z = head.wire(graph, &mut trained, student.embedding, rng)?;
     let (teacher, taught) = Teacher::of(graph, z, student, &trained)?;
-    let predicted = trained.layers(graph, "head.predictor", z, [predictor, head.out], rng)?;
+    let predicted = head.predict(graph, &mut trained, z, predictor, rng)?;
     let target = partners(graph, taught)?;
     // The mean over all rows counts each direction half, and the distance is halved: four times it is
     // the sum of both directions' means.

@@ -4,26 +4,40 @@
 //! Where two views of a sample are compared, rows `i` and `i + batch / 2` are the two.
 
 mod barlow_twins;
+mod boltzmann;
 mod byol;
+mod cells;
 mod cross_entropy;
+mod cross_modal;
+mod data2vec;
 mod head;
+mod masked_autoencoder;
 mod masked_reconstruction;
 mod moco;
+mod moco_v3;
 mod nt_xent;
+mod pair_prediction;
+mod predictive_coding;
 mod rows;
 mod simsiam;
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::panic)]
 mod tests;
+mod token_prediction;
+mod transformer;
 mod vicreg;
 
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 use tract_onnx::prelude::*;
 
-pub use head::ProjectionHead;
+pub use boltzmann::{MAX_GIBBS_STEPS, Visible};
+pub use head::{HeadNorm, MAX_LAYERS, ProjectionHead};
+pub use masked_reconstruction::Distance;
 pub(crate) use rows::half_squared_distance;
+pub use transformer::Transformer;
 
+use crate::architecture::TOKENS;
 use crate::compile::{Carried, Setting, Teacher};
 use crate::graph::Graph;
 use crate::step::InputTensor;
@@ -34,8 +48,13 @@ pub(crate) use head::Trained;
 pub const MAX_WIDTH: usize = 1 << 16;
 /// Most values of one weight of a head, or of a queue.
 pub const MAX_VALUES: usize = 1 << 26;
+/// Most tokens ahead that are predicted: each has weights and scores of its own.
+pub const MAX_STEPS: usize = 64;
 /// Most rows of a batch whose rows are compared with each other.
 pub const MAX_ROWS: usize = 4096;
+
+/// Most layers of a teacher whose mean is a target.
+pub const MAX_LAYERS_TAUGHT: usize = 64;
 
 /// What to train for.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -59,6 +78,18 @@ pub enum Objective {
         /// Keys kept, at least the batch (times the micro-batches); 65536 in the paper.
         queue: usize,
         /// Default of the `ema` input, how much of the teacher stays at a step; 0.999 in the paper.
+        ema: f32,
+    },
+    /// Contrast two views of each sample against the keys that a slowly following encoder gives the other
+    /// samples of the batch (MoCo v3; Chen et al. 2021).
+    MocoV3 {
+        /// The head between embedding and loss, dropped after training.
+        head: ProjectionHead,
+        /// Width of the predictor's hidden layer.
+        predictor: usize,
+        /// Default of the `temperature` input; 0.2 in the paper for transformers, 1 in its code for ResNets.
+        temperature: f32,
+        /// Default of the `ema` input, how much of the teacher stays at a step; 0.99 in the paper.
         ema: f32,
     },
     /// Draw two views together while every feature keeps its variance and features stay uncorrelated
@@ -98,10 +129,79 @@ pub enum Objective {
         /// Default of the `ema` input, how much of the teacher stays at a step; 0.996 in the paper.
         ema: f32,
     },
+    /// Predict, at masked places, what a slowly following teacher makes of the whole sample (data2vec;
+    /// Baevski et al. 2022).
+    #[serde(rename = "data2vec")]
+    Data2Vec {
+        /// How many of the teacher's last layers are averaged into a target, at most [`MAX_LAYERS_TAUGHT`].
+        layers: usize,
+        /// Difference up to which the error is a square; 2 in the paper for images.
+        beta: f32,
+        /// Default of the `ema` input, how much of the teacher stays at a step; 0.9998 in the paper.
+        ema: f32,
+    },
     /// Reconstruct what was masked out of a sample (He et al. 2022; Xie et al. 2022).
     MaskedReconstruction {
         /// Width of the decoder's hidden layer; a single linear layer without.
         decoder: Option<usize>,
+    },
+    /// Stacked restricted Boltzmann machines, one a layer of a perceptron of logistic units, by
+    /// contrastive divergence (Hinton 2002; Hinton, Osindero & Teh 2006), persistent or not (Tieleman
+    /// 2008). The step is given `gates` `[layers]`, one where a layer learns and zero where it stays, and
+    /// for each layer `noise.<i>.hidden` `[steps, batch, hidden]`, uniform in 0..1, and
+    /// `noise.<i>.visible` `[steps, batch, visible]`, uniform too, but standard normal for Gaussian units.
+    Boltzmann {
+        /// Gibbs steps from data, or chains, to negatives: the k of CD-k, 1 to [`MAX_GIBBS_STEPS`].
+        steps: usize,
+        /// Whether chains go on from step to step (PCD) or begin at the data (CD).
+        persistent: bool,
+        /// What the lowest machine's visible units are.
+        visible: Visible,
+    },
+    /// Reconstruct what was masked out of a sample, every cell from the token in its place: of images by any
+    /// encoder (SimMIM; Xie et al. 2022), of windows, whose cells are spans of time. Reads `tokens`.
+    MaskedModelling {
+        /// Width of the hidden layer between token and cell; a single linear layer without, as in the paper.
+        decoder: Option<usize>,
+        /// How far a value is from what it should be; the magnitude in the paper.
+        distance: Distance,
+    },
+    /// Reconstruct the patches that the encoder did not see, from the tokens of those that it did (He et al.
+    /// 2022). Reads `tokens`, and the encoder's input `keep` `[batch, visible, patches]`.
+    MaskedAutoencoder {
+        /// The decoder, dropped after training; width 512, depth 8, 16 heads in the paper.
+        decoder: Transformer,
+        /// Whether each patch is normalised before it is compared, as the paper found best.
+        normalise: bool,
+    },
+    /// Tell whether two segments follow each other in this order (Devlin et al. 2019, section 3.1).
+    PairPrediction {
+        /// Width of the layer between the two embeddings and the answer.
+        hidden: usize,
+    },
+    /// Predict tokens to come among others (van den Oord et al. 2018). Reads `tokens`, in the order of time.
+    PredictiveCoding {
+        /// The causal network that gathers the past, dropped after training.
+        context: Transformer,
+        /// How many tokens ahead to predict; 12 for speech in the paper.
+        steps: usize,
+    },
+    /// Predict the numbers of tokens: those that were hidden (BERT; Devlin et al. 2019), or from a causal
+    /// encoder the next ones (GPT; Radford et al. 2018). Reads `tokens`.
+    TokenPrediction {
+        /// How many tokens there are.
+        vocabulary: usize,
+        /// Whether to tell from the embedding too if the second half of a text follows the first.
+        next_sentence: bool,
+    },
+    /// Contrast samples of two kinds made of one moment with those of others (CLIP; Radford et al. 2021).
+    /// Reads the second encoder's `second.embedding`.
+    CrossModal {
+        /// The head between embedding and loss, one for each encoder, dropped after training; a single linear
+        /// layer in the paper.
+        head: ProjectionHead,
+        /// Default of the `temperature` input; trained from 0.07 in the paper.
+        temperature: f32,
     },
     /// Predict labels by a linear layer, for the supervised reference.
     CrossEntropy {
@@ -114,6 +214,12 @@ pub enum Objective {
 pub(crate) struct Student<'a> {
     /// `[batch, dim]`.
     pub(crate) embedding: OutletId,
+    /// What else the encoder gives: `tokens` `[batch, tokens, channels]`, `layers.<i>`.
+    pub(crate) features: &'a [(String, OutletId)],
+    /// What else the encoder is given.
+    pub(crate) inputs: &'a [(String, OutletId)],
+    /// Where the views enter.
+    pub(crate) input: OutletId,
     /// Shape of the views.
     pub(crate) views: &'a [usize],
     /// The encoder's trained weights.
@@ -122,6 +228,46 @@ pub(crate) struct Student<'a> {
     pub(crate) initial: &'a Tensors,
     /// How many micro-batches make a batch.
     pub(crate) accumulate: usize,
+}
+
+impl Student<'_> {
+    /// The encoder's output called `name`.
+    pub(crate) fn feature(&self, name: &str) -> TractResult<OutletId> {
+        named(self.features, name, "output")
+    }
+
+    /// The encoder's tokens and their shape, `[batch, tokens, channels]`.
+    pub(crate) fn tokens(&self, graph: &Graph) -> TractResult<(OutletId, [usize; 3])> {
+        let tokens = self.feature(TOKENS)?;
+        let shape = graph.shape(tokens)?;
+        let fits = |shape: [usize; 3]| shape.first() == self.views.first() && !shape.contains(&0);
+        let known = <[usize; 3]>::try_from(shape.as_slice()).ok().filter(|shape| fits(*shape));
+        let refused = || Setting {
+            setting: format!("the encoder's output `{TOKENS}`"),
+            found: format!("of shape {shape:?}"),
+            wanted: "`[batch, tokens, channels]`".into(),
+        };
+        Ok((tokens, known.ok_or_else(refused).map_err(TractError::new)?))
+    }
+
+    /// The encoder's input called `name`.
+    pub(crate) fn given(&self, name: &str) -> TractResult<OutletId> {
+        named(self.inputs, name, "input")
+    }
+}
+
+fn named(all: &[(String, OutletId)], name: &str, what: &str) -> TractResult<OutletId> {
+    let found = all.iter().find(|(known, _)| known == name).map(|(_, outlet)| *outlet);
+    found.ok_or_else(|| {
+        let known: Vec<&str> = all.iter().map(|(name, _)| name.as_str()).collect();
+        let found = if known.is_empty() { "not there".into() } else { format!("only {}", known.join(", ")) };
+        TractError::new(Setting {
+            setting: format!("the encoder's {what} `{name}`"),
+            found,
+            wanted: "there: this objective reads it; take an encoder that has it, in its training form"
+                .into(),
+        })
+    })
 }
 
 /// What an objective wired.
@@ -140,6 +286,8 @@ pub(crate) struct Wired {
     pub(crate) teacher: Option<Teacher>,
     /// Other state.
     pub(crate) carried: Vec<Carried>,
+    /// Weights that move only where a value `[1]` is above zero, not even by decay or momentum.
+    pub(crate) gated: Vec<(String, OutletId)>,
 }
 
 impl Wired {
@@ -153,6 +301,7 @@ impl Wired {
             metrics: vec![],
             teacher: None,
             carried: vec![],
+            gated: vec![],
         }
     }
 }
@@ -177,7 +326,16 @@ impl Objective {
             Self::BarlowTwins { .. } => "barlow-twins",
             Self::SimSiam { .. } => "simsiam",
             Self::Byol { .. } => "byol",
+            Self::MocoV3 { .. } => "moco-v3",
+            Self::Data2Vec { .. } => "data2vec",
             Self::MaskedReconstruction { .. } => "masked-reconstruction",
+            Self::Boltzmann { .. } => "boltzmann",
+            Self::MaskedModelling { .. } => "masked-modelling",
+            Self::MaskedAutoencoder { .. } => "masked-autoencoder",
+            Self::PairPrediction { .. } => "pair-prediction",
+            Self::PredictiveCoding { .. } => "predictive-coding",
+            Self::TokenPrediction { .. } => "token-prediction",
+            Self::CrossModal { .. } => "cross-modal",
             Self::CrossEntropy { .. } => "cross-entropy",
         }
     }
@@ -186,8 +344,11 @@ impl Objective {
     pub(crate) fn couples_samples(&self) -> Option<&'static str> {
         match self {
             Self::NtXent { .. } => Some("every sample of the batch is a negative of every other"),
+            Self::MocoV3 { .. } => Some("the keys of a batch are each other's negatives"),
             Self::VicReg { .. } => Some("variances and covariances are taken over the whole batch"),
             Self::BarlowTwins { .. } => Some("correlations are taken over the whole batch"),
+            Self::CrossModal { .. } => Some("every pair of the batch is a negative of every other"),
+            Self::PredictiveCoding { .. } => Some("tokens of other samples of the batch are negatives"),
             _ => None,
         }
     }
@@ -196,11 +357,12 @@ impl Objective {
     pub(crate) fn check(&self) -> Result<(), Setting> {
         let width = |setting: &str, value: usize| Setting::range(setting, value, 1, MAX_WIDTH);
         let head = |head: &ProjectionHead| {
+            Setting::range("head.layers", head.layers, 2, MAX_LAYERS)?;
             width("head.hidden", head.hidden)?;
             width("head.out", head.out)
         };
         match self {
-            Self::NtXent { head: h, temperature } => {
+            Self::NtXent { head: h, temperature } | Self::CrossModal { head: h, temperature } => {
                 head(h)?;
                 Setting::positive("temperature", *temperature)
             }
@@ -229,7 +391,29 @@ impl Objective {
                 width("predictor", *predictor)?;
                 Setting::fraction("ema", *ema)
             }
+            Self::MocoV3 { head: h, predictor, temperature, ema } => {
+                head(h)?;
+                width("predictor", *predictor)?;
+                Setting::positive("temperature", *temperature)?;
+                Setting::fraction("ema", *ema)
+            }
+            Self::Data2Vec { layers, beta, ema } => {
+                Setting::range("layers", *layers, 1, MAX_LAYERS_TAUGHT)?;
+                Setting::positive("beta", *beta)?;
+                Setting::fraction("ema", *ema)
+            }
             Self::MaskedReconstruction { decoder } => width("decoder", decoder.unwrap_or(1)),
+            Self::Boltzmann { steps, .. } => Setting::range("steps", *steps, 1, MAX_GIBBS_STEPS),
+            Self::MaskedModelling { decoder, .. } => width("decoder", decoder.unwrap_or(1)),
+            Self::MaskedAutoencoder { decoder, .. } => decoder.check("decoder"),
+            Self::PairPrediction { hidden } => width("hidden", *hidden),
+            Self::PredictiveCoding { context, steps } => {
+                context.check("context")?;
+                Setting::range("steps", *steps, 1, MAX_STEPS)
+            }
+            Self::TokenPrediction { vocabulary, .. } => {
+                Setting::range("vocabulary", *vocabulary, 2, MAX_WIDTH)
+            }
             Self::CrossEntropy { classes } => Setting::range("classes", *classes, 2, MAX_WIDTH),
         }
     }
@@ -256,8 +440,35 @@ impl Objective {
             }
             Self::SimSiam { head, predictor } => simsiam::wire(graph, embedding, head, *predictor, rng),
             Self::Byol { head, predictor, ema } => byol::wire(graph, student, head, *predictor, *ema, rng),
+            Self::MocoV3 { head, predictor, temperature, ema } => {
+                moco_v3::wire(graph, student, head, *predictor, (*temperature, *ema), rng)
+            }
+            Self::Data2Vec { layers, beta, ema } => {
+                data2vec::wire(graph, student, (*layers, *beta), *ema, rng)
+            }
             Self::MaskedReconstruction { decoder } => {
                 masked_reconstruction::wire(graph, student, *decoder, rng)
+            }
+            Self::Boltzmann { steps, persistent, visible } => {
+                let sampling =
+                    boltzmann::Sampling { steps: *steps, persistent: *persistent, visible: *visible };
+                boltzmann::wire(graph, student, sampling, rng)
+            }
+            Self::MaskedModelling { decoder, distance } => {
+                masked_reconstruction::wire_cells(graph, student, *decoder, *distance, rng)
+            }
+            Self::MaskedAutoencoder { decoder, normalise } => {
+                masked_autoencoder::wire(graph, student, decoder, *normalise, rng)
+            }
+            Self::PairPrediction { hidden } => pair_prediction::wire(graph, embedding, *hidden, rng),
+            Self::PredictiveCoding { context, steps } => {
+                predictive_coding::wire(graph, student, context, *steps, rng)
+            }
+            Self::TokenPrediction { vocabulary, next_sentence } => {
+                token_prediction::wire(graph, student, *vocabulary, *next_sentence, rng)
+            }
+            Self::CrossModal { head, temperature } => {
+                cross_modal::wire(graph, student, head, *temperature, rng)
             }
             Self::CrossEntropy { classes } => cross_entropy::wire(graph, embedding, *classes, rng),
         }?;

@@ -67,6 +67,32 @@ pub(super) fn centred(graph: &mut Graph, a: OutletId) -> TractResult<OutletId> {
     graph.sub(a, mean)
 }
 
+/// Cross entropy of each row of `logits` with the row of `targets` beside it, which sums to one; `[rows, 1]`.
+pub(super) fn surprise(graph: &mut Graph, logits: OutletId, targets: OutletId) -> TractResult<OutletId> {
+    // The maximum only steadies the exponential; the loss does not depend on it, so no gradient
+    // flows through it.
+    let top = graph.max(logits, 1)?;
+    let top = graph.detach(top);
+    let shifted = graph.sub(logits, top)?;
+    let likelihood = graph.element(math::exp(), shifted)?;
+    let total = graph.sum(likelihood, &[1])?;
+    let log_total = graph.element(math::ln(), total)?;
+    let chosen = graph.mul(shifted, targets)?;
+    let chosen = graph.sum(chosen, &[1])?;
+    graph.sub(log_total, chosen)
+}
+
+/// One for each row whose highest logit is that of its target, `[rows, 1]`. Not part of a loss.
+pub(super) fn hits(graph: &mut Graph, logits: OutletId, targets: OutletId) -> TractResult<OutletId> {
+    let top = graph.max(logits, 1)?;
+    let below = graph.sub(top, logits)?;
+    let miss = graph.step(below)?;
+    let one = graph.scalar(1.0, 2)?;
+    let highest = graph.sub(one, miss)?;
+    let right = graph.mul(highest, targets)?;
+    graph.sum(right, &[1])
+}
+
 /// Mean over the rows of half the squared distance between rows scaled to length one, which is one
 /// minus their cosine. Written as a distance because that is exact near zero: equal rows give zero and
 /// a zero gradient, where one minus a product would leave rounding. No gradient reaches `fixed`.

@@ -1,7 +1,8 @@
 //! SimSiam (Chen & He 2021, equations 1 to 3): the negative cosine between what a predictor makes of one
 //! view's projection and the other's projection, which counts as a constant. Both directions, averaged.
 //!
-//! The heads have no batch norm, which the paper's have: a board's batches are too small for one.
+//! The paper's heads have batch norms; so has a head here that asks for them ([`super::HeadNorm`]), and the
+//! predictor with it. On a board they are left out: its batches are too small.
 
 use rand_chacha::ChaCha8Rng;
 use tract_onnx::prelude::*;
@@ -24,7 +25,7 @@ pub(super) fn wire(
     let target = unit_rows(graph, z)?;
     let target = graph.detach(target);
     let target = partners(graph, target)?;
-    let predicted = trained.layers(graph, "head.predictor", z, [predictor, head.out], rng)?;
+    let predicted = head.predict(graph, &mut trained, z, predictor, rng)?;
     let predicted = unit_rows(graph, predicted)?;
     let cosine = row_products(graph, predicted, target)?;
     let mean = mean_rows(graph, cosine)?;

@@ -102,6 +102,20 @@ fn loss(objective: &Objective, moved: &Values, fixed: &Values) -> f64 {
             let target = swapped(&unit(head(fixed, "/teacher")));
             2.0 * mean(&|i| (&predicted.row(i) - &target.row(i)).mapv(|v| v * v).sum())
         }
+        Objective::MocoV3 { .. } => {
+            let queries = unit(layers(moved, "head.predictor", "", &head(moved, "")));
+            let keys = swapped(&unit(head(fixed, "/teacher")));
+            let logits = queries.dot(&keys.t()) / TEMPERATURE;
+            let half = rows / 2;
+            // Both directions, each twice the temperature times a mean over half the rows.
+            4.0 * TEMPERATURE
+                * mean(&|i| {
+                    let view = i / half * half;
+                    let others = (view..view + half).filter(|j| *j != i).map(|j| logits[[i, j]]);
+                    surprise(logits[[i, i]], others)
+                })
+        }
+        Objective::Data2Vec { beta, .. } => data2vec(moved, fixed, f64::from(*beta)),
         Objective::MaskedReconstruction { decoder } => {
             let embedding = matrix(moved, EMBEDDING);
             let rebuilt = match decoder {
@@ -112,6 +126,32 @@ fn loss(objective: &Objective, moved: &Values, fixed: &Values) -> f64 {
             let errors = (rebuilt - targets).mapv(|v| v * v) * &mask;
             mean(&|i| errors.row(i).sum() / mask.row(i).sum().max(1.0))
         }
+        Objective::Boltzmann { .. } => {
+            panic!("its loss holds what it samples fixed: it has tests of its own")
+        }
+        Objective::PairPrediction { .. } => {
+            let z = matrix(moved, EMBEDDING);
+            let (first, second) = (z.slice(s![..rows / 2, ..]), z.slice(s![rows / 2.., ..]));
+            let (size, product) = ((&second - &first).mapv(f64::abs), &first * &second);
+            let both = ndarray::concatenate![Axis(1), first, second, size, product];
+            let likelihood = layers(moved, "head.pair", "", &both).mapv(|l| 1.0 / (1.0 + (-l).exp()));
+            let targets = matrix(fixed, "targets");
+            let each = likelihood.iter().zip(&targets).map(|(p, t)| t * p.ln() + (1.0 - t) * (1.0 - p).ln());
+            -each.sum::<f64>() / (rows / 2) as f64
+        }
+        Objective::CrossModal { .. } => {
+            let embedding = matrix(moved, EMBEDDING);
+            let second = &embedding * &matrix(fixed, "views");
+            let first = unit(layers(moved, "head", "", &embedding));
+            let second = unit(layers(moved, "head.second", "", &second));
+            let logits = first.dot(&second.t()) / TEMPERATURE;
+            mean(&|i| {
+                let others = || (0..rows).filter(|j| *j != i);
+                let to_second = surprise(logits[[i, i]], others().map(|j| logits[[i, j]]));
+                let to_first = surprise(logits[[i, i]], others().map(|j| logits[[j, i]]));
+                (to_second + to_first) / 2.0
+            })
+        }
         Objective::CrossEntropy { .. } => {
             let logits = linear(moved, "classifier", "", &matrix(moved, EMBEDDING));
             let targets = matrix(fixed, "targets");
@@ -120,7 +160,61 @@ fn loss(objective: &Objective, moved: &Values, fixed: &Values) -> f64 {
                 targets.row(i).dot(&logits.row(i).mapv(|v| total - v))
             })
         }
+        other => panic!("{} reads tokens and is held against PyTorch", other.name()),
     }
+}
+
+/// The tokens of [`two_places`]: sample by sample, a product and a sum.
+fn places(values: &Values, suffix: &str, input: &str) -> [Array2<f64>; 2] {
+    let (e, x) = (matrix(values, &format!("{EMBEDDING}{suffix}")), matrix(values, input));
+    [&e * &x, e + x]
+}
+
+fn data2vec(moved: &Values, fixed: &Values, beta: f64) -> f64 {
+    let normal = |mut rows: Array2<f64>| {
+        for mut row in rows.rows_mut() {
+            let mean = row.mean().unwrap();
+            row -= mean;
+            let deviation = (row.mapv(|v| v * v).mean().unwrap() + 1e-5).sqrt();
+            row /= deviation;
+        }
+        rows
+    };
+    let taught = places(fixed, "/teacher", "whole");
+    let mask = &fixed["mask"];
+    let rows = mask.shape()[0];
+    let mut errors = vec![0.0; rows];
+    for (at, tokens) in places(moved, "", "views").into_iter().enumerate() {
+        let predicted = linear(moved, "head.predictor", "", &tokens);
+        let square = taught[at].mapv(|v| v * v);
+        let target = (normal(taught[at].clone()) + normal(&taught[at] + &square)) / 2.0;
+        let error = (predicted - target)
+            .mapv(|d| if d.abs() <= beta { d * d / (2.0 * beta) } else { d.abs() - beta / 2.0 });
+        for (i, row) in error.rows().into_iter().enumerate() {
+            errors[i] += row.mean().unwrap() * mask[[i, at, 0]];
+        }
+    }
+    let each = errors.iter().enumerate().map(|(i, e)| e / (mask[[i, 0, 0]] + mask[[i, 1, 0]]).max(1.0));
+    each.sum::<f64>() / rows as f64
+}
+
+/// Features of an encoder of two tokens and three layers, of which the last two are taught.
+fn two_places(graph: &mut Graph, embedding: OutletId, views: OutletId) -> Vec<(String, OutletId)> {
+    let shape = graph.shape(embedding).unwrap();
+    let product = graph.mul(embedding, views).unwrap();
+    let sum = graph.add(embedding, views).unwrap();
+    let both = [product, sum].map(|place| graph.reshape(place, &[shape[0], 1, shape[1]]).unwrap());
+    let tokens = graph.concat(1, &both).unwrap();
+    let square = graph.mul(tokens, tokens).unwrap();
+    let top = graph.add(tokens, square).unwrap();
+    let named = [
+        ("tokens", tokens),
+        ("layers.2", top),
+        ("layers.0", square),
+        ("layers.1", tokens),
+        ("second.embedding", product),
+    ];
+    named.map(|(name, outlet)| (name.to_string(), outlet)).to_vec()
 }
 
 fn vicreg(z: &Array2<f64>, [invariance, variance, covariance]: [f64; 3]) -> f64 {
@@ -166,7 +260,18 @@ fn case(objective: &Objective, rows: usize, width: usize, seed: u64) -> Case {
     let embedding = graph.source(EMBEDDING, &shape).unwrap();
     let encoder = [(EMBEDDING.to_string(), embedding)];
     let initial = Tensors::from([(EMBEDDING.to_string(), ArrayD::zeros(IxDyn(&shape)))]);
-    let student = Student { embedding, views: &shape, weights: &encoder, initial: &initial, accumulate: 1 };
+    let input = graph.source("views", &shape).unwrap();
+    let features = two_places(&mut graph, embedding, input);
+    let student = Student {
+        embedding,
+        features: &features,
+        inputs: &[],
+        input,
+        views: &shape,
+        weights: &encoder,
+        initial: &initial,
+        accumulate: 1,
+    };
     let wired = objective.wire(&mut graph, &student, &mut rng).unwrap();
     graph.model.select_output_outlets(&[wired.loss]).unwrap();
     let trained = [encoder.as_slice(), &wired.weights].concat();
@@ -241,7 +346,7 @@ fn losses_and_their_gradients() {
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
         let [pairs, width, out] = [0; 3].map(|_| rng.random_range(3..6));
         let hidden = rng.random_range(4..8);
-        let (head, predictor) = (ProjectionHead { hidden, out }, hidden);
+        let (head, predictor) = (ProjectionHead::new(hidden, out), hidden);
         for objective in [
             Objective::NtXent { head, temperature: 0.4 },
             Objective::Moco { head, temperature: 0.4, queue: 11, ema: 0.9 },
@@ -249,11 +354,26 @@ fn losses_and_their_gradients() {
             Objective::BarlowTwins { head, redundancy: 0.1 },
             Objective::SimSiam { head, predictor },
             Objective::Byol { head, predictor, ema: 0.9 },
+            Objective::MocoV3 { head, predictor, temperature: 0.4, ema: 0.9 },
+            Objective::Data2Vec { layers: 2, beta: 0.5, ema: 0.9 },
             Objective::MaskedReconstruction { decoder: None },
             Objective::MaskedReconstruction { decoder: Some(hidden) },
+            Objective::PairPrediction { hidden },
+            Objective::CrossModal { head, temperature: 0.4 },
             Objective::CrossEntropy { classes: out },
         ] {
             check(&objective, 2 * pairs, width, seed);
         }
     }
+}
+
+#[test]
+fn a_head_of_old_is_read_and_written_as_it_was() {
+    let old = r#"{"hidden":8,"out":4}"#;
+    let head: ProjectionHead = serde_json::from_str(old).unwrap();
+    assert_eq!(head, ProjectionHead::new(8, 4));
+    assert_eq!(serde_json::to_string(&head).unwrap(), old);
+    let normalised = ProjectionHead::normalised(8, 4, 3, super::HeadNorm::All);
+    let written = serde_json::to_string(&normalised).unwrap();
+    assert_eq!(serde_json::from_str::<ProjectionHead>(&written).unwrap(), normalised);
 }

@@ -5,6 +5,8 @@
 //! The leading axis of the graph's inputs may be symbolic ([`Batch::Symbolic`]); every operator here
 //! keeps it in front and never bakes it into a constant.
 
+mod tokens;
+
 use ndarray::ArrayD;
 use tract_onnx::pb;
 use tract_onnx::prelude::*;
@@ -64,6 +66,11 @@ impl ConvGeometry {
     /// A convolution that keeps the extent at stride one (odd kernels).
     pub fn same(kernel: usize, stride: usize, groups: usize) -> Self {
         Self { kernel, stride, padding: kernel / 2, groups }
+    }
+
+    /// A convolution over patches of this extent, which neither overlap nor leave anything between them.
+    pub fn patches(extent: usize) -> Self {
+        Self { kernel: extent, stride: extent, padding: 0, groups: 1 }
     }
 
     fn extent(&self, input: usize) -> usize {
@@ -163,6 +170,29 @@ impl GraphBuilder {
         let y = self.node("GlobalAveragePool", label, vec![x.name.clone()], vec![], pooled);
         let flat = vec![proto::int("axis", 1)];
         self.node("Flatten", &format!("{label}.flatten"), vec![y.name], flat, vec![channels])
+    }
+
+    /// The positions of a map in raster order: `[c, ...]` to `[positions, c]`.
+    pub fn positions(&mut self, label: &str, x: &Value) -> Value {
+        let rank = x.sample.len() as i64 + 1;
+        let permutation: Vec<i64> = std::iter::once(0).chain(2..rank).chain([1]).collect();
+        let mut sample: Vec<usize> = x.sample.iter().skip(1).copied().collect();
+        let count = sample.iter().product();
+        sample.push(x.channels());
+        let attributes = vec![proto::ints("perm", permutation)];
+        let y = self.node("Transpose", label, vec![x.name.clone()], attributes, sample);
+        self.reshape(label, &y, &[count, x.channels()])
+    }
+
+    /// The same values as samples of shape `sample`.
+    pub fn reshape(&mut self, label: &str, x: &Value, sample: &[usize]) -> Value {
+        if x.sample == sample {
+            return x.clone();
+        }
+        // Zero keeps the batch, whatever it is.
+        let shape: Vec<i64> = std::iter::once(0).chain(sample.iter().map(|&d| d as i64)).collect();
+        let target = self.int_constant(&shape);
+        self.node("Reshape", label, vec![x.name.clone(), target], vec![], sample.into())
     }
 
     /// Batch normalisation by the statistics of this very batch, clipped. Gives the value and, as

@@ -102,7 +102,7 @@ fn recipe(encoder: ModelProto, dice: u32) -> Recipe {
     let names = onnx::initializers(&encoder).into_keys();
     let trained: Vec<String> =
         names.enumerate().filter(|(i, _)| (dice >> (i % 8)) & 1 == 0).map(|n| n.1).collect();
-    let head = ProjectionHead { hidden: 4, out: 3 };
+    let head = ProjectionHead::new(4, 3);
     let contrast = Objective::NtXent { head, temperature: 0.5 };
     let objective = if dice & 256 == 0 { contrast } else { Objective::CrossEntropy { classes: 3 } };
     let optimizer = if dice & 512 == 0 { Optimizer::SGD } else { Optimizer::ADAMW };

@@ -91,7 +91,7 @@ pub fn pattern(shape: &[usize], step: usize) -> ArrayD<f32> {
 
 /// NT-Xent on `encoder`, and what else `change` asks for.
 pub fn step(encoder: &Imported, selection: &str, change: impl FnOnce(&mut Recipe)) -> TrainingStep {
-    let head = ProjectionHead { hidden: HEAD, out: HEAD };
+    let head = ProjectionHead::new(HEAD, HEAD);
     let objective = Objective::NtXent { head, temperature: TEMPERATURE };
     let mut recipe = Recipe {
         statistics: encoder.statistics.clone(),

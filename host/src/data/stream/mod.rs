@@ -1,0 +1,268 @@
+//! Training data that need not fit into memory. A [`Stream`] gives an epoch as a sequence of chunks,
+//! each an in-memory [`Dataset`] of at most a stated size: one is in use while a thread fills the
+//! next, so that memory is twice a chunk whatever the size of the data.
+//!
+//! Shards are put in an order drawn from (seed, epoch), and chunks are cut from their concatenation;
+//! within a chunk, whoever makes batches shuffles. A first scan counts samples from headers and
+//! listings alone, so that every epoch has a known number of chunks and can be entered at any.
+
+mod budget;
+mod chunks;
+mod digest;
+mod folder;
+mod parquet;
+mod tar_shards;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rand::seq::SliceRandom;
+use sedge_models::InputSpec;
+
+use budget::Budget;
+pub use chunks::{Chunk, Chunks};
+use folder::Folder;
+use parquet::Parquet;
+use tar_shards::TarShards;
+pub use tar_shards::has_shards;
+
+use super::draw::stream as generator;
+use super::parquet_images::parquet_files;
+use super::{DataError, Dataset, LoadOptions};
+
+/// Default size of a chunk in bytes.
+pub const CHUNK_BYTES: u64 = 256 << 20;
+/// Default share of the samples that may be bad in an epoch.
+pub const MAX_BAD: f64 = 0.01;
+/// Samples that shape and normalisation are taken from.
+const SURVEYED: u64 = 1024;
+/// Samples that tell how large one is.
+const PROBED: u64 = 4;
+/// What a sample is taken to need whose size cannot be told beforehand.
+const UNKNOWN_BYTES: u64 = 1 << 20;
+/// Purpose, beside seed and epoch, of the order of shards.
+const SHARDS: u64 = u64::MAX - 1;
+
+/// How data is streamed.
+#[derive(Clone, Debug, PartialEq)]
+pub struct StreamOptions {
+    /// What to take of the data. `limit` and `groups` are for data in memory and refused here;
+    /// `max_bytes` and `max_skipped` give way to the fields below.
+    pub load: LoadOptions,
+    /// Most bytes of a chunk.
+    pub chunk_bytes: u64,
+    /// Share of the samples, 0 to 1, that may be bad in one epoch before it is given up.
+    pub max_bad: f64,
+    /// Chunks hold whole multiples of this many samples, the batch, but for an epoch's last.
+    pub align: usize,
+}
+
+impl Default for StreamOptions {
+    fn default() -> Self {
+        Self { load: LoadOptions::default(), chunk_bytes: CHUNK_BYTES, max_bad: MAX_BAD, align: 1 }
+    }
+}
+
+/// One sample as it lies in a shard.
+struct Record {
+    /// What to call it.
+    what: String,
+    /// The encoded image, or why there is none.
+    bytes: Result<Vec<u8>, String>,
+    /// The class, where the data has classes, or why it cannot be used.
+    label: Result<Option<u32>, String>,
+    /// Number of the sample in the whole data.
+    number: u64,
+}
+
+/// Told each record of a shard; answers whether more are wanted.
+type Take<'a> = &'a mut dyn FnMut(Record) -> Result<bool, DataError>;
+
+/// A kind of data in shards.
+trait Source: Send + Sync {
+    /// Samples of each shard.
+    fn shards(&self) -> &[u64];
+    /// Names of the classes; empty when there are none.
+    fn classes(&self) -> &[String];
+    /// All files, in a fixed order.
+    fn files(&self) -> &[PathBuf];
+    /// Reads the records of a shard in order, without the first `skip`.
+    fn read(&self, shard: usize, skip: u64, take: Take<'_>) -> Result<(), DataError>;
+}
+
+/// Data in shards, of any size.
+pub struct Stream {
+    name: String,
+    source: Arc<dyn Source>,
+    options: Arc<StreamOptions>,
+    samples: u64,
+    chunk_samples: u64,
+    sample_bytes: u64,
+    survey: Dataset,
+    digest: String,
+    budget: Arc<Budget>,
+}
+
+impl std::fmt::Debug for Stream {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { name, samples, chunk_samples, .. } = self;
+        f.debug_struct("Stream")
+            .field("name", name)
+            .field("samples", samples)
+            .field("chunk_samples", chunk_samples)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Stream {
+    /// Looks through `path`: a `.tar` file or a folder of them (WebDataset), `.parquet` files of
+    /// images, or a folder of images, all in one or one sub-folder a class. Reads no more than headers, small members, the blocks of
+    /// [`Stream::digest`] and the samples of [`Stream::survey`].
+    ///
+    /// # Errors
+    /// Whatever is wrong with the data as a whole or the options.
+    pub fn open(path: impl AsRef<Path>, options: StreamOptions) -> Result<Self, DataError> {
+        let path = path.as_ref();
+        check(&options)?;
+        let split = path.join(&options.load.split);
+        let path = if split.is_dir() { split } else { path.to_owned() };
+        let is =
+            |kind: &str| path.extension().is_some_and(|e| e.eq_ignore_ascii_case(kind)) && path.is_file();
+        let source: Arc<dyn Source> = if is("tar") || has_shards(&path)? {
+            Arc::new(TarShards::open(&path)?)
+        } else if is("parquet") || (path.is_dir() && !parquet_files(&path)?.is_empty()) {
+            Arc::new(Parquet::open(&path, &options.load.split)?)
+        } else {
+            Arc::new(Folder::open(&path)?)
+        };
+        let name = path.display().to_string();
+        let samples = source.shards().iter().fold(0u64, |sum, shard| sum.saturating_add(*shard));
+        let survey = survey(&name, &source, &options)?;
+        let sample_bytes = (survey.bytes() / survey.len()).max(1) as u64;
+        let align = options.align as u64;
+        let chunk_samples = options.chunk_bytes / sample_bytes / align * align;
+        if chunk_samples == 0 {
+            let (bytes, limit) = (sample_bytes.saturating_mul(align), options.chunk_bytes);
+            return Err(DataError::TooLarge { source_name: name, samples: align, bytes, limit });
+        }
+        let digest = digest::of(&name, source.files(), samples, &options.load)?;
+        let budget = Arc::new(Budget::default());
+        let options = Arc::new(options);
+        Ok(Self { name, source, options, samples, chunk_samples, sample_bytes, survey, digest, budget })
+    }
+
+    /// Samples of an epoch, the bad ones among them.
+    pub fn samples(&self) -> u64 {
+        self.samples
+    }
+
+    /// Samples of every chunk but an epoch's last.
+    pub fn chunk_samples(&self) -> u64 {
+        self.chunk_samples
+    }
+
+    /// Samples from all over the data, for shape, normalisation and measuring: from up to 64 shards drawn
+    /// from a fixed seed, as many from each, at most 1024 and no more than half a chunk.
+    pub fn survey(&self) -> &Dataset {
+        &self.survey
+    }
+
+    /// The input specification of an encoder for this data, normalised by the figures of the survey.
+    pub fn input_spec(&self) -> InputSpec {
+        self.survey.input_spec(self.options.load.image_size)
+    }
+
+    /// SHA-256, in hexadecimal, over the number of samples, what is made of them, the name and length of
+    /// every file, and blocks of 64 KiB: up to 17, evenly spread, of up to 4096 files, evenly spread. It
+    /// tells files apart that were replaced, cut or written anew, but not a byte changed between blocks.
+    pub fn digest(&self) -> &str {
+        &self.digest
+    }
+
+    /// Most bytes that chunks, being filled or held, and records waiting to be decoded took at any time.
+    pub fn peak_bytes(&self) -> u64 {
+        self.budget.peak()
+    }
+
+    /// The chunks of `epoch` from the one that holds sample `first` of the epoch on. The same seed gives
+    /// the same chunks on any number of threads.
+    ///
+    /// # Errors
+    /// [`DataError::Worker`] when no thread can start.
+    pub fn epoch(&self, seed: u64, epoch: u64, first: u64) -> Result<Chunks, DataError> {
+        let mut order: Vec<usize> = (0..self.source.shards().len()).collect();
+        order.shuffle(&mut generator([seed, epoch, 0, SHARDS]));
+        let start = first / self.chunk_samples * self.chunk_samples;
+        let filler = chunks::Filler {
+            name: self.name.clone(),
+            source: Arc::clone(&self.source),
+            options: Arc::clone(&self.options),
+            order,
+            chunk_samples: self.chunk_samples,
+            sample_bytes: self.sample_bytes,
+            samples: self.samples,
+        };
+        filler.start(start, &self.budget)
+    }
+}
+
+/// The whole of a stream as one data set.
+pub(super) fn load(path: &Path, options: &LoadOptions) -> Result<Dataset, DataError> {
+    let name = path.display().to_string();
+    let source = TarShards::open(path)?;
+    let mut sink = super::images::ImageSink::new(&name, options);
+    for shard in 0..source.shards().len() {
+        chunks::decode_all(&source, shard, options, &mut sink)?;
+    }
+    sink.finish(source.classes().to_vec())
+}
+
+fn check(options: &StreamOptions) -> Result<(), DataError> {
+    options.load.check()?;
+    let refused = |option, found: String, wanted| Err(DataError::Option { option, found, wanted });
+    let in_memory = "left out of a stream, which takes all; without it data is loaded whole";
+    if let Some(limit) = options.load.limit {
+        return refused("limit", limit.to_string(), in_memory);
+    }
+    if options.load.groups.is_some() {
+        return refused("groups", "given".to_owned(), in_memory);
+    }
+    if !(0.0..=1.0).contains(&options.max_bad) {
+        return refused("max_bad", options.max_bad.to_string(), "0 to 1");
+    }
+    if options.align == 0 {
+        return refused("align", "0".to_owned(), "one or more");
+    }
+    Ok(())
+}
+
+/// Bytes of the first sample that can be read, where one of the first few can.
+fn first_bytes(name: &str, source: &Arc<dyn Source>, order: &[usize], load: &LoadOptions) -> Option<u64> {
+    let mut sink = super::images::ImageSink::new(name, load);
+    chunks::decode_some(&**source, *order.first()?, PROBED, load, &mut sink).ok()?;
+    let probed = sink.finish(source.classes().to_vec()).ok()?;
+    Some((probed.bytes() / probed.len()) as u64)
+}
+
+/// See [`Stream::survey`].
+fn survey(name: &str, source: &Arc<dyn Source>, options: &StreamOptions) -> Result<Dataset, DataError> {
+    let mut order: Vec<usize> = (0..source.shards().len()).collect();
+    order.shuffle(&mut generator([0, 0, 0, SHARDS]));
+    order.truncate(64);
+    let each = SURVEYED.div_ceil(order.len().max(1) as u64);
+    let load = LoadOptions { max_bytes: options.chunk_bytes, max_skipped: SURVEYED, ..options.load.clone() };
+    let bytes = match options.load.image_size {
+        Some(side) => 3 * (side as u64).pow(2),
+        None => first_bytes(name, source, &order, &load).unwrap_or(UNKNOWN_BYTES),
+    };
+    let most = options.chunk_bytes / 2 / bytes.max(1);
+    let each = each.min((most / order.len().max(1) as u64).max(1));
+    let mut sink = super::images::ImageSink::new(name, &load);
+    for shard in order {
+        chunks::decode_some(&**source, shard, each, &load, &mut sink)?;
+    }
+    sink.finish(source.classes().to_vec())
+}
+
+#[cfg(test)]
+mod tests;
