@@ -65,7 +65,7 @@ fn choose(
 }
 
 /// The step that pretrains every layer for what `pretext` asks, batch norm by batch statistics, weights
-/// drawn by the configuration's seed.
+/// drawn by the configuration's seed; in the form that the engine of the configuration's device runs.
 ///
 /// # Errors
 /// When the architecture cannot read the input, or the objective cannot be wired onto it.
@@ -78,7 +78,8 @@ pub fn pretraining_step(
     let rates = (config.lr as f32, config.weight_decay as f32);
     let (rows, keep) = (pretext.rows(config.batch), pretext.keep());
     let optimizer = optimizer(config.optimizer);
-    full_step(&encoder, (rows, keep), pretext.objective(), optimizer, rates, config.seed)
+    let recipe = full(&encoder, (rows, keep), pretext.objective(), optimizer, rates, config.seed)?;
+    Ok(config.device.compile(recipe)?)
 }
 
 /// The step that trains every layer of `encoder` and a linear classifier by cross entropy with AdamW,
@@ -95,28 +96,29 @@ pub fn supervised_step(
     seed: u64,
 ) -> Result<TrainingStep, EncoderError> {
     let objective = Objective::CrossEntropy { classes };
-    full_step(encoder, (batch, None), objective, Optimizer::ADAMW, (lr, weight_decay), seed)
+    Ok(compile(full(encoder, (batch, None), objective, Optimizer::ADAMW, (lr, weight_decay), seed)?)?)
 }
 
-fn full_step(
+/// Every layer of `encoder` trained for `objective`.
+fn full(
     encoder: &Trained,
     (batch, keep): (usize, Option<usize>),
     objective: Objective,
     optimizer: Optimizer,
     (lr, weight_decay): (f32, f32),
     seed: u64,
-) -> Result<TrainingStep, EncoderError> {
+) -> Result<Recipe, EncoderError> {
     let Trained { architecture, input, weights } = encoder;
     let graph = architecture.training_graph(batch, &input.shape, weights, keep)?;
     let trained = choose(architecture, weights, &Selection::All)?.trained;
-    Ok(compile(Recipe {
+    Ok(Recipe {
         statistics: weights.clone(),
         optimizer,
         lr,
         weight_decay,
         seed,
         ..Recipe::new(graph, trained, objective)
-    })?)
+    })
 }
 
 /// The step that a board runs: batch norm folded away, the selected part and the projection head

@@ -20,25 +20,24 @@ pub enum Device {
     BurnCpu,
     /// An NVIDIA GPU by its index.
     Cuda(usize),
-    /// A discrete GPU by its index, through Vulkan.
-    Vulkan(usize),
-    /// A GPU of an Apple machine by its index, through Metal.
-    Metal(usize),
-    /// The GPU that wgpu holds for the best, or the discrete one of an index.
-    Wgpu(Option<usize>),
+    /// The GPU that wgpu holds for the best, through Vulkan or Metal.
+    Wgpu,
 }
 
 impl Device {
-    /// The feature of this crate that a build needs for this device; none for the processor.
-    pub fn feature(self) -> Option<&'static str> {
+    /// The feature of this crate that a build needs for this device.
+    pub(super) fn feature(self) -> &'static str {
         match self {
-            Self::Cpu => None,
-            Self::BurnCpu => Some("burn"),
-            Self::Cuda(_) => Some("cuda"),
-            Self::Vulkan(_) => Some("vulkan"),
-            Self::Metal(_) => Some("metal"),
-            Self::Wgpu(_) => Some("wgpu"),
+            Self::Cpu => "default",
+            Self::BurnCpu => "burn",
+            Self::Cuda(_) => "gpu",
+            Self::Wgpu => "wgpu",
         }
+    }
+
+    /// Whether this is the processor with the engine of every build.
+    pub fn is_cpu(&self) -> bool {
+        *self == Self::Cpu
     }
 }
 
@@ -48,10 +47,7 @@ impl fmt::Display for Device {
             Self::Cpu => f.write_str("cpu"),
             Self::BurnCpu => f.write_str("burn-cpu"),
             Self::Cuda(index) => write!(f, "cuda:{index}"),
-            Self::Vulkan(index) => write!(f, "vulkan:{index}"),
-            Self::Metal(index) => write!(f, "metal:{index}"),
-            Self::Wgpu(None) => f.write_str("wgpu"),
-            Self::Wgpu(Some(index)) => write!(f, "wgpu:{index}"),
+            Self::Wgpu => f.write_str("wgpu"),
         }
     }
 }
@@ -72,9 +68,7 @@ impl FromStr for Device {
             ("cpu", None) => Ok(Self::Cpu),
             ("burn-cpu", None) => Ok(Self::BurnCpu),
             ("cuda", index) => Ok(Self::Cuda(index.unwrap_or(0))),
-            ("vulkan", index) => Ok(Self::Vulkan(index.unwrap_or(0))),
-            ("metal", index) => Ok(Self::Metal(index.unwrap_or(0))),
-            ("wgpu", index) => Ok(Self::Wgpu(index)),
+            ("wgpu", None) => Ok(Self::Wgpu),
             _ => Err(unknown()),
         }
     }
@@ -92,36 +86,18 @@ impl<'de> Deserialize<'de> for Device {
     }
 }
 
-/// A device that this build can use on this machine, or why it cannot.
-#[derive(Debug)]
-pub struct DeviceInfo {
-    /// The device.
-    pub device: Device,
-    /// Its name and memory where known, or what is missing.
-    pub state: Result<String, GpuError>,
-}
-
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
     use super::*;
 
     #[test]
     fn a_device_is_read_as_it_is_written() {
-        let devices = [
-            Device::Cpu,
-            Device::BurnCpu,
-            Device::Cuda(0),
-            Device::Cuda(3),
-            Device::Vulkan(1),
-            Device::Metal(0),
-            Device::Wgpu(None),
-            Device::Wgpu(Some(2)),
-        ];
+        let devices = [Device::Cpu, Device::BurnCpu, Device::Cuda(0), Device::Cuda(3), Device::Wgpu];
         for device in devices {
             assert_eq!(device.to_string().parse::<Device>().unwrap(), device);
         }
         assert_eq!("cuda".parse::<Device>().unwrap(), Device::Cuda(0));
-        assert_eq!("vulkan".parse::<Device>().unwrap(), Device::Vulkan(0));
     }
 
     #[test]

@@ -9,10 +9,7 @@ use super::Device;
 #[non_exhaustive]
 pub enum GpuError {
     /// A text that names no device.
-    #[error(
-        "`{found}` is no device; devices are cpu, cuda, cuda:1 and so on, vulkan, metal, wgpu and burn-cpu, \
-         an index at most 255"
-    )]
+    #[error("`{found}` is no device; devices are cpu, cuda, cuda:1 and so on (to 255), wgpu and burn-cpu")]
     Name {
         /// The text.
         found: String,
@@ -24,7 +21,7 @@ pub enum GpuError {
         found: String,
     },
     /// The build lacks the engine.
-    #[error("this build has no GPU engine for `{device}`; build with `--features {feature}`")]
+    #[error("this build has no engine for `{device}`; build Sedge with `--features {feature}`")]
     NotBuilt {
         /// The device asked for.
         device: Device,
@@ -48,7 +45,7 @@ pub enum GpuError {
         found: usize,
     },
     /// The device cannot compute in a precision.
-    #[error("`{device}` cannot multiply in {precision}; use f32")]
+    #[error("`{device}` cannot compute in {precision}; use f32")]
     Precision {
         /// The device asked for.
         device: Device,
@@ -56,22 +53,42 @@ pub enum GpuError {
         precision: super::Precision,
     },
     /// The device failed while it was being started.
-    #[error("`{device}` failed to start: {reason}")]
+    #[error("`{device}` failed to start: its library panicked; look for a driver older than the library")]
     Start {
         /// The device asked for.
         device: Device,
-        /// What its library said.
-        reason: String,
     },
     /// The graph has something that this engine does not run.
-    #[error("node `{node}` ({operator}) cannot be run through burn: {reason}; run it on `cpu`")]
+    #[error("node `{node}` ({operator} of {shapes:?}) cannot be run through burn: {reason}; run it on `cpu`")]
     Operator {
         /// The node by name.
         node: String,
         /// Its operator.
         operator: String,
+        /// Shapes of its operands, where they are known.
+        shapes: Vec<Vec<usize>>,
         /// What is the matter.
         reason: String,
+    },
+    /// The graph cannot be read.
+    #[error("the graph of the training step cannot be read: {reason}")]
+    Graph {
+        /// What was said.
+        reason: String,
+    },
+    /// A weight that the loss does not depend on.
+    #[error("the weight `{weight}` does not reach the loss; leave it out of what is trained")]
+    Unreached {
+        /// The weight by name.
+        weight: String,
+    },
+    /// burn panicked; the panic was contained.
+    #[error(
+        "burn failed while running the training step on `{device}`, with less memory perhaps than it takes"
+    )]
+    Panicked {
+        /// The device.
+        device: Device,
     },
     /// The graph cannot be read, or does not fit its specification or its state.
     #[error(transparent)]

@@ -17,10 +17,15 @@ pub enum Precision {
     /// Eight bits of exponent, eight of significand: the range of single precision, so that nothing need be
     /// scaled.
     Bf16,
-    /// Five bits of exponent, eleven of significand. Instead of the loss, each factor is scaled: it is
-    /// divided by its largest magnitude and the product multiplied by it again, so that neither small
-    /// gradients vanish nor large ones overflow, whatever the loss.
+    /// Five bits of exponent, eleven of significand. The loss is scaled so that small gradients do not vanish.
     F16,
+}
+
+impl Precision {
+    /// Whether everything is in single precision.
+    pub fn is_single(&self) -> bool {
+        *self == Self::F32
+    }
 }
 
 impl fmt::Display for Precision {

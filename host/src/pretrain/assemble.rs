@@ -4,7 +4,7 @@
 use std::error::Error;
 use std::sync::Arc;
 
-use sedge_engine::{Options, TractStep};
+use sedge_engine::Engine;
 use sedge_models::architecture::Form;
 use sedge_models::{InputSpec, Tensors};
 
@@ -19,6 +19,7 @@ use super::stop::Stop;
 use crate::data::{Dataset, Loader, Origin, Sampler, split};
 use crate::encoder::{EncoderError, Trained, embed, onnx, pretraining_step};
 use crate::evaluate::Knn;
+use crate::gpu;
 
 /// Share of the groups whose samples are asked about, the rest being their neighbours.
 const ASKED: f64 = 0.2;
@@ -26,13 +27,13 @@ const ASKED: f64 = 0.2;
 const MOST_ASKED: usize = 500;
 const MOST_NEIGHBOURS: usize = 2000;
 
-/// A run on the CPU with everything ready, before any file is made.
+/// A run with everything ready, before any file is made.
 pub struct Pretraining {
     config: PretrainConfig,
     input: InputSpec,
     pretext: Arc<dyn Pretext>,
     loader: Loader,
-    engine: TractStep,
+    engine: Box<dyn Engine>,
     neighbours: Option<Neighbours>,
     data_digest: String,
     step_digest: String,
@@ -55,7 +56,7 @@ impl Pretraining {
         let loader = Loader::new(data, input.clone(), augment, config.batch, config.seed, config.workers)?
             .with_neighbours(config.neighbour_ms.saturating_mul(1_000_000))
             .with_sampler(Arc::clone(&pretext) as Arc<dyn Sampler>)?;
-        let engine = TractStep::with_options(&step, Options::parallel()).map_err(PretrainError::State)?;
+        let engine = gpu::engine(&step, config.device, config.precision)?;
         let (config, step_digest) = (config.clone(), sha256(&step.onnx));
         Ok(Self { config, input, pretext, loader, engine, neighbours, data_digest, step_digest })
     }
@@ -80,7 +81,7 @@ impl Pretraining {
             input,
             scalars: &|progress| self.pretext.scalars(progress),
             loader: &self.loader,
-            engine: &mut self.engine,
+            engine: self.engine.as_mut(),
             data_digest: self.data_digest.clone(),
             step_digest: self.step_digest.clone(),
             measure,

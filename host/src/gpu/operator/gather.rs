@@ -1,7 +1,6 @@
 //! Picking elements by index.
 
-use burn_backend::Backend;
-use burn_backend::ops::IntTensorOps;
+use burn_backend::AutodiffBackend;
 
 use super::Operands;
 use crate::gpu::program::{Node, Result, Value, axis_of};
@@ -20,9 +19,7 @@ pub(super) enum Gather {
 impl Gather {
     pub(super) fn read(node: &Node<'_>) -> Result<Self> {
         match node.proto.op_type.as_str() {
-            "Gather" => {
-                Ok(Self::Slices { axis: node.int("axis", 0), scalar: node.operand_is_scalar(1) })
-            }
+            "Gather" => Ok(Self::Slices { axis: node.int("axis", 0), scalar: node.operand_is_scalar(1) }),
             "GatherElements" => Ok(Self::Elements { axis: node.int("axis", 0) }),
             "GatherND" => match node.int("batch_dims", 0) {
                 0 => Ok(Self::Tuples),
@@ -32,7 +29,7 @@ impl Gather {
         }
     }
 
-    pub(super) fn run<B: Backend>(&self, mut operands: Operands<B>) -> Result<Value<B>> {
+    pub(super) fn run<A: AutodiffBackend>(&self, mut operands: Operands<A>) -> Result<Value<A>> {
         let (x, index) = (operands.value(0)?, operands.value(1)?);
         let (shape, picks) = (x.shape(), index.shape());
         match *self {
@@ -49,7 +46,7 @@ impl Gather {
     }
 }
 
-fn tuples<B: Backend>(x: Value<B>, index: Value<B>) -> Result<Value<B>> {
+fn tuples<A: AutodiffBackend>(x: Value<A>, index: Value<A>) -> Result<Value<A>> {
     let (shape, picks) = (x.shape(), index.shape());
     let (&tuple, picks) = picks.split_last().ok_or("a pick by no index")?;
     if tuple == 0 || tuple > shape.len() {
@@ -62,7 +59,7 @@ fn tuples<B: Backend>(x: Value<B>, index: Value<B>) -> Result<Value<B>> {
         let along = index.clone().slice(1, at, at + 1, 1)?.reshape(&[count])?.int()?;
         flat = Some(match flat {
             None => along,
-            Some(flat) => B::int_add(B::int_mul_scalar(flat, (extent as i64).into()), along),
+            Some(flat) => A::int_add(A::int_mul_scalar(flat, (extent as i64).into()), along),
         });
     }
     let flat = flat.ok_or("a pick by no index")?;

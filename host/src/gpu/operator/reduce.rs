@@ -1,7 +1,6 @@
 //! Reductions, running sums, and what normalises a row.
 
-use burn_backend::Backend;
-use burn_backend::ops::{ActivationOps, FloatTensorOps};
+use burn_backend::AutodiffBackend;
 use burn_backend::tensor::FloatTensor;
 
 use super::Operands;
@@ -11,9 +10,19 @@ use crate::gpu::program::{Node, Result, Value, axis_of, shape_of};
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Reduce {
     /// Over all axes where none are named.
-    Over { by: By, axes: Option<Vec<i64>>, keep: bool },
-    Running { axis: i64, exclusive: bool, reverse: bool },
-    Softmax { axis: i64, logarithm: bool },
+    Over {
+        by: By,
+        axes: Option<Vec<i64>>,
+    },
+    Running {
+        axis: i64,
+        exclusive: bool,
+        reverse: bool,
+    },
+    Softmax {
+        axis: i64,
+        logarithm: bool,
+    },
 }
 
 /// What becomes of many values.
@@ -23,7 +32,6 @@ pub(super) enum By {
     Mean,
     Max,
     Min,
-    Prod,
 }
 
 impl Reduce {
@@ -43,41 +51,35 @@ impl Reduce {
             "ReduceMean" => By::Mean,
             "ReduceMax" => By::Max,
             "ReduceMin" => By::Min,
-            "ReduceProd" => By::Prod,
             _ => return Err("the operator is not known here".into()),
         };
-        if node.flag("noop_with_empty_axes", false) {
-            return Err("a reduction that may be none".into());
+        if !node.flag("keepdims", true) {
+            return Err("a reduction that drops axes".into());
         }
-        Ok(Self::Over { by, axes: node.axes(1)?, keep: node.flag("keepdims", true) })
+        Ok(Self::Over { by, axes: node.axes(1)? })
     }
 
-    pub(super) fn run<B: Backend>(&self, mut operands: Operands<B>) -> Result<FloatTensor<B>> {
+    pub(super) fn run<A: AutodiffBackend>(&self, mut operands: Operands<A>) -> Result<FloatTensor<A>> {
         let x = operands.float(0)?;
         let shape = shape_of(&x);
         match self {
-            Self::Over { by, axes, keep } => {
+            Self::Over { by, axes } => {
                 let all = (0..shape.len()).collect();
                 let named = axes.as_deref().filter(|axes| !axes.is_empty());
                 let axes = named.map(|a| a.iter().map(|&a| axis_of(a, shape.len())).collect::<Result<_>>());
                 let axes: Vec<usize> = axes.transpose()?.unwrap_or(all);
-                let y = by.over::<B>(x, &axes)?;
-                if *keep {
-                    return Ok(y);
-                }
-                let left = shape.iter().enumerate().filter(|(at, _)| !axes.contains(at)).map(|(_, e)| *e);
-                Value::<B>::Float(y).reshape(&left.collect::<Vec<_>>())?.float()
+                by.over::<A>(x, &axes)
             }
             Self::Running { axis, exclusive, reverse } => {
                 let axis = axis_of(*axis, shape.len())?;
-                let turned = |x: FloatTensor<B>| if *reverse { B::float_flip(x, &[axis]) } else { x };
+                let turned = |x: FloatTensor<A>| if *reverse { A::float_flip(x, &[axis]) } else { x };
                 let x = turned(x);
-                let sums = B::float_cumsum(x.clone(), axis);
-                Ok(turned(if *exclusive { B::float_sub(sums, x) } else { sums }))
+                let sums = A::float_cumsum(x.clone(), axis);
+                Ok(turned(if *exclusive { A::float_sub(sums, x) } else { sums }))
             }
             Self::Softmax { axis, logarithm } => {
                 let axis = axis_of(*axis, shape.len())?;
-                Ok(if *logarithm { B::log_softmax(x, axis) } else { B::softmax(x, axis) })
+                Ok(if *logarithm { A::log_softmax(x, axis) } else { A::softmax(x, axis) })
             }
         }
     }
@@ -85,7 +87,7 @@ impl Reduce {
 
 impl By {
     /// Reduces `axes` to extent one. Neighbouring axes are one for the device.
-    pub(super) fn over<B: Backend>(self, x: FloatTensor<B>, axes: &[usize]) -> Result<FloatTensor<B>> {
+    fn over<A: AutodiffBackend>(self, x: FloatTensor<A>, axes: &[usize]) -> Result<FloatTensor<A>> {
         let shape = shape_of(&x);
         let mut merged: Vec<(usize, bool)> = vec![];
         for (at, &extent) in shape.iter().enumerate() {
@@ -96,17 +98,16 @@ impl By {
             }
         }
         let sizes: Vec<usize> = merged.iter().map(|(size, _)| *size).collect();
-        let mut y = Value::<B>::Float(x).reshape(&sizes)?.float()?;
+        let mut y = Value::<A>::Float(x).reshape(&sizes)?.float()?;
         for (at, _) in merged.iter().enumerate().filter(|(_, (_, reduced))| *reduced) {
             y = match self {
-                Self::Sum => B::float_sum_dim(y, at),
-                Self::Mean => B::float_mean_dim(y, at),
-                Self::Max => B::float_max_dim(y, at),
-                Self::Min => B::float_min_dim(y, at),
-                Self::Prod => B::float_prod_dim(y, at),
+                Self::Sum => A::float_sum_dim(y, at),
+                Self::Mean => A::float_mean_dim(y, at),
+                Self::Max => A::float_max_dim(y, at),
+                Self::Min => A::float_min_dim(y, at),
             };
         }
         let kept = shape.iter().enumerate().map(|(at, &e)| if axes.contains(&at) { 1 } else { e });
-        Value::<B>::Float(y).reshape(&kept.collect::<Vec<_>>())?.float()
+        Value::<A>::Float(y).reshape(&kept.collect::<Vec<_>>())?.float()
     }
 }

@@ -42,7 +42,9 @@ impl Literal {
             Ok(DataType::Int32) => Numbers::Ints(words(raw, |w| i64::from(i32::from_le_bytes(w)))),
             Ok(DataType::Bool) if raw.is_empty() => Numbers::Bools(bytes(&tensor.int32_data)),
             Ok(DataType::Bool) => Numbers::Bools(raw.iter().map(|&v| v != 0).collect()),
-            other => return Err(format!("constants of type {other:?} are not read, only float, int and bool")),
+            other => {
+                return Err(format!("constants of type {other:?} are not read, only float, int and bool"));
+            }
         };
         let this = Self { numbers, shape };
         if this.len() != this.shape.iter().product::<usize>() {
@@ -62,7 +64,7 @@ impl Literal {
     /// Its value, where it is a single float.
     pub(in crate::gpu) fn number(&self) -> Option<f32> {
         match &self.numbers {
-            Numbers::Floats(values) if values.len() == 1 && self.shape.len() <= 1 => values.first().copied(),
+            Numbers::Floats(values) if values.len() == 1 => values.first().copied(),
             _ => None,
         }
     }

@@ -85,11 +85,12 @@ impl<'a> Node<'a> {
         }
     }
 
-    /// The only value of operand `at`, where it is a constant of one float.
-    pub(in crate::gpu) fn operand_number(&self, at: usize) -> Option<f32> {
-        let value = self.constant(at)?.number()?;
+    /// The only value of operand `at`, where it is a constant of one float, and how many axes it has.
+    pub(in crate::gpu) fn operand_number(&self, at: usize) -> Option<(f32, usize)> {
+        let literal = self.constant(at)?;
+        let value = literal.number()?;
         self.read.borrow_mut().insert(at);
-        Some(value)
+        Some((value, literal.shape.len()))
     }
 
     /// Whether operand `at` is a constant without axes.
@@ -97,7 +98,7 @@ impl<'a> Node<'a> {
         self.constant(at).is_some_and(|literal| literal.shape.is_empty())
     }
 
-    /// Axes from operand `at` or, as opsets differ, from the attribute `axes`.
+    /// Axes from operand `at` or, as operators differ, from the attribute `axes`.
     pub(in crate::gpu) fn axes(&self, at: usize) -> Result<Option<Vec<i64>>> {
         match self.ints("axes") {
             Some(axes) => Ok(Some(axes)),

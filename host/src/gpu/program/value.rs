@@ -2,10 +2,10 @@
 //!
 //! An ONNX scalar, which has no axis, is held as one axis of extent one: it broadcasts the same.
 
-use burn_backend::ops::{BoolTensorOps, FloatTensorOps, IntTensorOps};
 use burn_backend::tensor::{BoolTensor, FloatTensor, IntTensor};
 use burn_backend::{
-    Backend, BoolDType, FloatDType, IntDType, Shape, Slice, TensorData, TensorMetadata, get_device_settings,
+    AutodiffBackend, Backend, BoolDType, FloatDType, IntDType, Shape, Slice, TensorData, TensorMetadata,
+    get_device_settings,
 };
 
 use super::literal::{Literal, Numbers};
@@ -44,6 +44,20 @@ impl<B: Backend> Place<B> {
 
     pub(in crate::gpu) fn filled(&self, value: f32, shape: &[usize]) -> FloatTensor<B> {
         B::float_full(extents(shape), value.into(), &self.device, FloatDType::F32)
+    }
+
+    /// A factor of a product in the format in which products are computed.
+    pub(in crate::gpu) fn narrowed(&self, x: FloatTensor<B>) -> FloatTensor<B> {
+        match self.precision {
+            Precision::F32 => x,
+            Precision::Bf16 => B::float_cast(x, FloatDType::BF16),
+            Precision::F16 => B::float_cast(x, FloatDType::F16),
+        }
+    }
+
+    /// A product in single precision again.
+    pub(in crate::gpu) fn widened(&self, x: FloatTensor<B>) -> FloatTensor<B> {
+        if self.precision == Precision::F32 { x } else { B::float_cast(x, FloatDType::F32) }
     }
 
     /// Brings a constant to the device.
@@ -228,6 +242,16 @@ impl<B: Backend> Value<B> {
                 Ok(Self::Bool(B::bool_cat(all, axis)))
             }
             None => Err("nothing to put together".into()),
+        }
+    }
+}
+
+impl<A: AutodiffBackend> Value<A> {
+    /// The same value, of which no gradient is known or asked.
+    pub(in crate::gpu) fn detached(self) -> Self {
+        match self {
+            Self::Float(x) => Self::Float(A::from_inner(A::inner(x))),
+            other => other,
         }
     }
 }
