@@ -11,6 +11,7 @@ pub mod encoder;
 pub mod evaluate;
 pub mod export;
 pub mod files;
+pub mod gpu;
 pub mod measure;
 pub mod pretrain;
 pub mod quickstart;

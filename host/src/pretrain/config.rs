@@ -18,6 +18,7 @@ use super::method::Method;
 use crate::cost::{MAX_G_PER_KWH, WORLD_G_PER_KWH};
 use crate::data::stream::{MAX_BAD, Stream, StreamOptions};
 use crate::data::{Augment, DataError, LoadOptions, MAX_WORKERS, Origin, load};
+use crate::gpu::{Device, Precision};
 
 /// Which optimiser moves the weights.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
@@ -176,6 +177,12 @@ pub struct PretrainConfig {
     pub schedule: Schedule,
     /// Seed of everything random.
     pub seed: u64,
+    /// Where steps run.
+    #[serde(default, skip_serializing_if = "Device::is_cpu")]
+    pub device: Device,
+    /// In which format products and convolutions are computed there.
+    #[serde(default, skip_serializing_if = "Precision::is_single")]
+    pub precision: Precision,
     /// Threads that make batches.
     pub workers: usize,
     /// Epochs between measurements of kNN accuracy; 0 for never.

@@ -11,6 +11,7 @@ use super::start::StartError;
 use crate::data::DataError;
 use crate::encoder::EncoderError;
 use crate::files::FileError;
+use crate::gpu::GpuError;
 
 /// Failure of a pretraining run.
 #[derive(Debug, thiserror::Error)]
@@ -137,6 +138,9 @@ pub enum PretrainError {
         /// What the engine said.
         source: EngineError,
     },
+    /// The engine of the configured device cannot run here.
+    #[error(transparent)]
+    Device(#[from] GpuError),
     /// The state could not be taken from the engine or put into it.
     #[error("the training state could not be exchanged with the engine")]
     State(#[source] EngineError),

@@ -17,6 +17,7 @@ use super::config::{
 use super::method::Method;
 use crate::cost::WORLD_G_PER_KWH;
 use crate::data::{LoadOptions, MAX_WORKERS};
+use crate::gpu::{Device, Precision};
 
 /// Largest configuration file read.
 const MAX_CONFIG_BYTES: u64 = 1 << 20;
@@ -82,6 +83,13 @@ pub struct Settings {
     /// Seed of everything random [default: 0]
     #[arg(long, value_name = "N", help_heading = "Training")]
     pub seed: Option<u64>,
+    /// Where steps run: cpu, cuda, cuda:1 and so on, or wgpu, the last three in a build with the feature `gpu` or
+    /// `wgpu` [default: cpu]
+    #[arg(long, value_name = "DEVICE", help_heading = "Running")]
+    pub device: Option<Device>,
+    /// Format of products and convolutions on a GPU: f32, bf16 or f16; weights and all else stay f32 [default: f32]
+    #[arg(long, value_name = "FORMAT", help_heading = "Running")]
+    pub precision: Option<Precision>,
     /// Threads that make batches; changes nothing but speed [default: one less than the processors]
     #[arg(long, value_name = "N", help_heading = "Running")]
     pub workers: Option<usize>,
@@ -276,6 +284,8 @@ impl Settings {
             warmup_epochs: self.warmup_epochs.or(below.warmup_epochs),
             schedule: self.schedule.or(below.schedule),
             seed: self.seed.or(below.seed),
+            device: self.device.or(below.device),
+            precision: self.precision.or(below.precision),
             workers: self.workers.or(below.workers),
             eval_every: self.eval_every.or(below.eval_every),
             checkpoint_every: self.checkpoint_every.or(below.checkpoint_every),
@@ -359,6 +369,8 @@ impl Settings {
             warmup_epochs: self.warmup_epochs.unwrap_or((f64::from(epochs) / 10.0).min(10.0)),
             schedule: self.schedule.unwrap_or_else(|| method.schedule()),
             seed: self.seed.unwrap_or(0),
+            device: self.device.unwrap_or_default(),
+            precision: self.precision.unwrap_or_default(),
             workers: self.workers.unwrap_or_else(default_workers),
             eval_every: self.eval_every.unwrap_or(5),
             checkpoint_every: self.checkpoint_every.unwrap_or(1),
