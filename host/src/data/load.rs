@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use sedge_recordings::{ImageFolder, Limits, SeriesOptions, SeriesSet, read_series};
 
-use super::images::{ImageSink, Picture, Tag, in_parallel};
+use super::images::{APART, ImageSink, Picture, Tag, in_parallel};
 use super::parquet_images::parquet_files;
 use super::windows::{Run, WindowSink, spread};
 use super::{DataError, Dataset, LoadOptions, drives, parquet_images, stream, streams};
@@ -15,9 +15,6 @@ const IMAGES_AT_ONCE: usize = 256;
 
 /// Recordings of a file begin two to the power of this many nanoseconds apart: almost five hours.
 const RECORDING_BITS: u32 = 44;
-
-/// Folders of images begin two to the power of this many files apart.
-const FOLDER_BITS: u32 = 32;
 
 /// Loads data into memory.
 ///
@@ -101,7 +98,7 @@ fn load_images(name: &str, path: &Path, options: &LoadOptions) -> Result<Dataset
             match picture {
                 Ok(picture) => {
                     // Files of one folder may be frames of one video; those of the next are not.
-                    let order = (u64::from(label.unwrap_or(0)) << FOLDER_BITS) + index as u64;
+                    let order = (u64::from(label.unwrap_or(0)) << APART) + index as u64;
                     sink.push(picture, Tag { label, group: index as u32, order })?;
                 }
                 Err(why) => sink.skip(format!("image {}", index + 1), why)?,

@@ -118,12 +118,11 @@ fn a_run_goes_on_from_a_run_a_bundle_and_files() {
         } else {
             encoder.input = pretrained.encoder.input.clone();
         }
-        // Folded norms were put back by one batch and ran along with another like it.
+        // What was folded away was put back by the batch that was then trained on; running statistics of old have
+        // taken a step towards those of other images.
+        let whole = ["before", "unfolded.onnx"].contains(&from);
         let found = distance(&embedded(&encoder, &images(2)), &expected);
-        assert!(
-            found < if from.ends_with("onnx") || from == "it.sedge" { 0.02 } else { 0.3 },
-            "{from}: {found}"
-        );
+        assert!(found < if whole { 0.1 } else { 1e-3 }, "{from}: {found}");
         let state =
             Checkpoint::read(&at(&format!("after{number}")).join("checkpoint.sedge-run")).unwrap().state;
         for (name, value) in state.iter().filter(|(name, _)| name.ends_with("conv.weight/teacher")) {
@@ -132,7 +131,6 @@ fn a_run_goes_on_from_a_run_a_bundle_and_files() {
         }
         for (name, value) in encoder.weights.iter().filter(|(name, _)| name.ends_with("conv.weight")) {
             let folded = fold(&pretrained.encoder.weights).unwrap();
-            let whole = ["before", "unfolded.onnx"].contains(&from);
             let expected = if whole { &pretrained.encoder.weights[name] } else { &folded[name] };
             assert!(change(expected, value) < 1e-6, "{from}: {name}");
         }
