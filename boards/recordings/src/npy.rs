@@ -73,6 +73,28 @@ impl NpyHeader {
         parse_header(text)
     }
 
+    /// Bytes of one value.
+    pub(crate) fn item_bytes(&self) -> usize {
+        self.dtype.bytes
+    }
+
+    /// Whether values lie as C arrays do, so that rows can be read one after the other.
+    pub(crate) fn is_by_rows(&self) -> bool {
+        !self.fortran || self.shape.iter().filter(|side| **side > 1).count() < 2
+    }
+
+    /// Reads as many values as `row` holds.
+    pub(crate) fn read_row(&self, source: &mut impl Read, row: &mut [f32]) -> Result<(), NpyError> {
+        let mut item = [0; 8];
+        // A value has one to eight bytes.
+        let item = item.get_mut(..self.dtype.bytes).unwrap_or_default();
+        for value in row {
+            fill(source, item)?;
+            *value = self.dtype.decode(item).float();
+        }
+        Ok(())
+    }
+
     /// Number of values, saturating.
     pub(crate) fn len(&self) -> u64 {
         self.shape.iter().fold(1, |product: u64, &length| product.saturating_mul(length))

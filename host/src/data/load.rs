@@ -25,8 +25,8 @@ const RECORDING_BITS: u32 = 44;
 /// | `FILE.tar`, or a folder of `*.tar` | images of WebDataset shards; each its own group |
 /// | a folder with `meta/info.json` (LeRobot v3) | frames of a camera, or windows of features; a group an episode |
 /// | `FILE.mp4`, `.mkv`, `.avi`, `.mjpeg`, or a folder of them | frames, by `ffmpeg`; a group a video |
-/// | `FILE.npz`, `FILE.csv` | windows; the group is the subject, or else the recording |
-/// | `FILE.mcap` | frames or IMU windows; one group |
+/// | `FILE.npz`, `FILE.csv`, or a folder of them | windows; the group is the subject, or else the recording |
+/// | `FILE.mcap`, or a folder of them | frames or IMU windows; a group a file |
 /// | `sim`, `sim:key=value,...` | frames labelled by room, or IMU windows by floor; a group a visit |
 /// | `sim:building=1-20,drive=1-20` | the same of twenty drives, one after the other |
 ///

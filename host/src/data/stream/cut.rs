@@ -53,6 +53,12 @@ impl Cut {
         self.rates.map_or(own, |(_, wanted)| wanted as f32)
     }
 
+    /// Order from row to row of the windows, where it is `step` from row to row of the recording.
+    pub(super) fn step(&self, step: u64, own: f32) -> u64 {
+        let ratio = self.rates.map(|(_, wanted)| own / wanted as f32);
+        ratio.map_or(step, |ratio| ((step as f64 * f64::from(ratio)).round() as u64).max(1))
+    }
+
     /// Windows there are.
     pub(super) fn windows(&self) -> u64 {
         let rows = self.rates.map_or(self.rows, |(from, to)| resampled_rows(self.rows, from, to));

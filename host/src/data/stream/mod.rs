@@ -13,8 +13,10 @@ mod digest;
 mod folder;
 mod gather;
 mod lerobot;
+mod mcap;
 mod parquet;
 mod record;
+mod series;
 mod tar_shards;
 mod video;
 
@@ -28,10 +30,12 @@ use budget::Budget;
 pub use chunks::{Chunk, Chunks};
 use folder::Folder;
 use lerobot::LeRobot;
+use mcap::{Recordings, mcap_files};
 use parquet::Parquet;
 use record::Source;
+use series::{SeriesFiles, series_files};
 use tar_shards::{TarShards, has_shards};
-use video::Videos;
+use video::{Videos, video_files};
 
 use super::draw::stream as generator;
 use super::parquet_images::parquet_files;
@@ -96,8 +100,10 @@ impl std::fmt::Debug for Stream {
 
 impl Stream {
     /// Looks through `path`: a `.tar` file or a folder of them (WebDataset), `.parquet` files of
-    /// images, or a folder of images, all in one or one sub-folder a class. Reads no more than headers, small members, the blocks of
-    /// [`Stream::digest`] and the samples of [`Stream::survey`].
+    /// images, a LeRobot data set, a `.npz`, `.csv` or `.mcap` file, a video, a folder of either, or a folder
+    /// of images, all in one or one sub-folder a class. Reads headers, small members, the blocks of
+    /// [`Stream::digest`] and the samples of [`Stream::survey`]; tables and recordings it passes through once,
+    /// holding nothing of them.
     ///
     /// # Errors
     /// Whatever is wrong with the data as a whole or the options.
@@ -196,17 +202,28 @@ fn source_of(path: &Path, load: &LoadOptions) -> Result<Arc<dyn Source>, DataErr
     if is("parquet") || (path.is_dir() && !parquet_files(path)?.is_empty()) {
         return Ok(Arc::new(Parquet::open(path, &load.split)?));
     }
-    let videos = video::video_files(path)?;
-    if videos.is_empty() {
-        Ok(Arc::new(Folder::open(path)?))
-    } else {
-        Ok(Arc::new(Videos::open(path, &videos, load)?))
+    let series = series_files(path)?;
+    if !series.is_empty() {
+        return Ok(Arc::new(SeriesFiles::open(path, series, load)?));
     }
+    let recordings = mcap_files(path)?;
+    if !recordings.is_empty() {
+        return Ok(Arc::new(Recordings::open(path, recordings, load)?));
+    }
+    let videos = video_files(path)?;
+    if !videos.is_empty() {
+        return Ok(Arc::new(Videos::open(path, &videos, load)?));
+    }
+    Ok(Arc::new(Folder::open(path)?))
 }
 
 /// Whether a path is of a kind that is only known here: read in shards, whether it is held or not.
 pub(super) fn is_only_sharded(path: &Path) -> Result<bool, DataError> {
-    Ok(lerobot::is_lerobot(path) || has_shards(path)? || !video::video_files(path)?.is_empty())
+    let is_folder = || {
+        let many = has_shards(path)? || !series_files(path)?.is_empty() || !mcap_files(path)?.is_empty();
+        Ok::<_, DataError>(path.is_dir() && many)
+    };
+    Ok(lerobot::is_lerobot(path) || is_folder()? || !video_files(path)?.is_empty())
 }
 
 /// What lies directly in a folder and is accepted, by name, up to a limit.
@@ -274,5 +291,7 @@ fn survey(name: &str, source: &Arc<dyn Source>, options: &StreamOptions) -> Resu
     gather::gather(name, &**source, order, each, &load)
 }
 
+#[cfg(test)]
+mod testing;
 #[cfg(test)]
 mod tests;

@@ -79,3 +79,23 @@ pub(super) trait Source: Send + Sync {
     /// counted.
     fn read(&self, shard: usize, skip: u64, take: Take<'_>) -> Result<(), DataError>;
 }
+
+/// Rates closer than this fraction are called the same.
+const RATE_TOLERANCE: f32 = 0.01;
+
+/// Channels and rate must be those of the first.
+pub(super) fn same(source_name: &str, what: &str, first: Windows, here: Windows) -> Result<(), DataError> {
+    let mixed = |kind: &str, found: String, wanted: String, mend| {
+        let (source_name, what) = (source_name.to_owned(), format!("the {kind} of recording {what}"));
+        Err(DataError::Mixed { source_name, what, found, wanted, mend })
+    };
+    if here.channels != first.channels {
+        let (found, wanted) = (here.channels.to_string(), first.channels.to_string());
+        return mixed("number of channels", found, wanted, "load them apart");
+    }
+    if (here.rate_hz - first.rate_hz).abs() > RATE_TOLERANCE * first.rate_hz {
+        let (found, wanted) = (format!("{} Hz", here.rate_hz), format!("{} Hz", first.rate_hz));
+        return mixed("rate", found, wanted, "set `rate_hz` to bring all to one rate");
+    }
+    Ok(())
+}

@@ -8,6 +8,7 @@ use tempfile::TempDir;
 
 use super::super::super::ffmpeg::testing::{encode, has_ffmpeg};
 use super::super::super::{Dataset, Samples, load, split};
+use super::super::testing::{all_of, rows_of};
 use super::super::{Stream, StreamOptions};
 use super::*;
 
@@ -103,56 +104,26 @@ fn features_become_windows_that_stay_within_their_episode() {
     assert_eq!(both.window(1).unwrap()[24..], [0.5, 0.75, 1.0, 1.25]);
 }
 
-fn all_of(stream: &Stream) -> Vec<(u64, u32, Vec<u8>)> {
-    let mut seen = Vec::new();
-    for chunk in stream.epoch(1, 0, 0).unwrap() {
-        let chunk = chunk.unwrap();
-        let data = chunk.data();
-        for index in 0..data.len() {
-            let bytes = match data.samples() {
-                Samples::Images { pixels, .. } => pixels[index * 768..][..768].to_vec(),
-                _ => data.window(index).unwrap().iter().flat_map(|v| v.to_le_bytes()).collect(),
-            };
-            seen.push((data.order()[index], data.groups()[index], bytes));
-        }
-    }
-    seen.sort();
-    seen
-}
-
-fn rows_of(data: &Dataset) -> Vec<(u64, u32, Vec<u8>)> {
-    let Samples::Images { pixels, .. } = data.samples() else { unreachable!() };
-    let rows = pixels.chunks_exact(768).map(<[u8]>::to_vec);
-    let mut all: Vec<_> =
-        rows.enumerate().map(|(i, bytes)| (data.order()[i], data.groups()[i], bytes)).collect();
-    all.sort();
-    all
-}
-
 #[test]
 fn a_stream_gives_what_is_held_in_two_chunks_of_memory() {
     let options =
         StreamOptions { load: top("train"), chunk_bytes: 8 * 768, align: 4, ..StreamOptions::default() };
     let stream = Stream::open(golden(), options.clone()).unwrap();
     assert_eq!((stream.samples(), stream.chunk_samples()), (31, 8));
-    assert_eq!(all_of(&stream), rows_of(&load(golden(), &top("train")).unwrap()));
+    assert_eq!(all_of(&stream, 1), rows_of(&load(golden(), &top("train")).unwrap()));
     // A chunk, the next, and at most its eight image files of under 300 bytes.
     assert!((2 * 8 * 768..=2 * 8 * 768 + 8 * 300).contains(&stream.peak_bytes()), "{}", stream.peak_bytes());
     let two = LoadOptions { groups: Some(vec![0, 2]), ..top("train") };
     let held_out = Stream::open(golden(), StreamOptions { load: two.clone(), ..options.clone() }).unwrap();
-    assert_eq!(all_of(&held_out), rows_of(&load(golden(), &two).unwrap()));
+    assert_eq!(all_of(&held_out, 1), rows_of(&load(golden(), &two).unwrap()));
     assert_ne!(held_out.digest(), stream.digest());
     let windows =
         LoadOptions { modality: Some(Modality::Imu), window: 4, stride: 2, ..LoadOptions::default() };
     let whole = load(golden(), &windows).unwrap();
     let stream =
         Stream::open(golden(), StreamOptions { load: windows, chunk_bytes: 2 * 48 * 2, align: 2, ..options });
-    let (stream, mut held) = (stream.unwrap(), Vec::new());
-    for index in 0..whole.len() {
-        let bytes = whole.window(index).unwrap().iter().flat_map(|v| v.to_le_bytes()).collect();
-        held.push((whole.order()[index], whole.groups()[index], bytes));
-    }
-    assert_eq!(all_of(&stream), held);
+    let stream = stream.unwrap();
+    assert_eq!(all_of(&stream, 1), rows_of(&whole));
     assert!(stream.peak_bytes() <= 3 * 2 * 48 * 2, "{}", stream.peak_bytes());
 }
 
@@ -171,7 +142,7 @@ fn a_camera_kept_as_video_shows_the_frames_of_each_episode() {
     }
     let options = StreamOptions { load: front, chunk_bytes: 8 * 768, align: 4, ..StreamOptions::default() };
     let stream = Arc::new(Stream::open(folder.path(), options).unwrap());
-    assert_eq!(all_of(&stream), rows_of(&data));
+    assert_eq!(all_of(&stream, 1), rows_of(&data));
     assert!(stream.peak_bytes() <= 3 * 8 * 768);
     // A chunk later, in the middle of an episode, its frames are the same.
     let of = |first| colours(stream.epoch(1, 0, first).unwrap().next().unwrap().unwrap().data());
