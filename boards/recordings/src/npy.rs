@@ -78,9 +78,15 @@ impl NpyHeader {
         self.dtype.bytes
     }
 
-    /// Whether values lie as C arrays do, so that rows can be read one after the other.
-    pub(crate) fn is_by_rows(&self) -> bool {
-        !self.fortran || self.shape.iter().filter(|side| **side > 1).count() < 2
+    /// How many places of the array must be read at once to have it row by row: one where values lie row by
+    /// row, one a column where a table lies column by column; `None` where it is neither.
+    pub(crate) fn columns_apart(&self) -> Option<usize> {
+        let flat = self.shape.iter().filter(|side| **side > 1).count() < 2;
+        match *self.shape.as_slice() {
+            _ if !self.fortran || flat => Some(1),
+            [_, columns] => usize::try_from(columns).ok(),
+            _ => None,
+        }
     }
 
     /// Reads as many values as `row` holds.

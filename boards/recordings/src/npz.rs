@@ -79,6 +79,9 @@ pub(crate) fn wrong_x(path: &Path, limits: &Limits, error: NpyError) -> Recordin
     Archive { path, limits, holds: false }.npy_error("x", error)
 }
 
+/// Most columns of an array that lies column by column: each is read by a reader of its own.
+const MOST_COLUMNS_APART: usize = 64;
+
 /// Where the rows of `x` are, when they are read later.
 pub(crate) struct Place {
     pub(crate) header: NpyHeader,
@@ -294,7 +297,7 @@ impl Arrays {
         if channels == 0 {
             return Err(missing());
         }
-        if !place.header.is_by_rows() {
+        if place.header.columns_apart().is_none_or(|columns| columns > MOST_COLUMNS_APART) {
             let why = "lies column by column, which cannot be streamed; save `numpy.ascontiguousarray(x)`";
             return Err(archive.malformed("array `x`", why.to_owned()));
         }

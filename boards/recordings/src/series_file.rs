@@ -39,7 +39,7 @@ pub type TakeRow<'a> = &'a mut dyn FnMut(usize, u64, &[f32]) -> bool;
 /// A `.npz` or `.csv` file whose rows are read as they are needed.
 ///
 /// Forms, units and names are those of [`read_npz`](crate::read_npz) and [`read_csv`](crate::read_csv), but
-/// for two things: an array must lie row by row, and a cell that is no number is NaN.
+/// for two things: an array of three sides must lie row by row, and a cell that is no number is NaN.
 pub struct SeriesFile {
     path: PathBuf,
     options: SeriesOptions,
@@ -50,6 +50,9 @@ pub struct SeriesFile {
     group_names: Vec<String>,
     form: Form,
 }
+
+/// Told readers that stand at the row that is to come, one a column or one of all.
+type GiveRows<'a> = &'a mut dyn FnMut(&mut [Box<dyn Read + '_>]) -> Result<(), RecordingError>;
 
 enum Form {
     Csv { columns: Columns, marks: Vec<Mark> },
@@ -230,34 +233,68 @@ impl SeriesFile {
         take: TakeRow<'_>,
     ) -> Result<(), RecordingError> {
         let before: u64 = self.outlines.iter().take(series).map(|outline| outline.rows).sum();
-        let row_bytes = (self.channels * place.header.item_bytes()) as u64;
-        let skip = before.saturating_add(row).saturating_mul(row_bytes);
-        if let Some(byte) = place.byte {
+        let columns = place.header.columns_apart().unwrap_or(1);
+        let item = place.header.item_bytes() as u64;
+        let all: u64 = self.outlines.iter().map(|outline| outline.rows).sum();
+        // Where the values of the row begin: of all columns, or of each.
+        let width = (self.channels / columns.max(1)) as u64;
+        let skip = move |column: usize| {
+            let passed = (column as u64).saturating_mul(all).saturating_add(before).saturating_add(row);
+            passed.saturating_mul(width).saturating_mul(item)
+        };
+        let mut give =
+            |readers: &mut [Box<dyn Read + '_>]| self.give_rows(place, readers, (series, row), take);
+        let Some(byte) = place.byte else {
+            return self.within_columns(columns, &skip, Vec::new(), &mut give);
+        };
+        let mut readers: Vec<Box<dyn Read>> = Vec::with_capacity(columns);
+        for column in 0..columns {
             let mut file = open_limited(&self.path, self.limits.file_bytes)?.into_inner();
-            file.seek(SeekFrom::Start(byte.saturating_add(skip))).map_err(io_error(&self.path))?;
-            return self.give_rows(place, &mut BufReader::new(file), (series, row), take);
+            file.seek(SeekFrom::Start(byte.saturating_add(skip(column)))).map_err(io_error(&self.path))?;
+            readers.push(Box::new(BufReader::new(file)));
+        }
+        give(&mut readers)
+    }
+
+    /// Readers of a compressed array, one a column, each behind what it skips. A compressed array can only be
+    /// read from its beginning, so each is a reading of the whole file.
+    fn within_columns(
+        &self,
+        columns: usize,
+        skip: &dyn Fn(usize) -> u64,
+        mut readers: Vec<Box<dyn Read + '_>>,
+        give: GiveRows<'_>,
+    ) -> Result<(), RecordingError> {
+        if readers.len() == columns {
+            return give(&mut readers);
         }
         within_x(&self.path, &self.limits, |source| {
             let mut source = BufReader::new(source);
-            std::io::copy(&mut source.by_ref().take(skip), &mut std::io::sink())
+            let passed = skip(readers.len());
+            std::io::copy(&mut source.by_ref().take(passed), &mut std::io::sink())
                 .map_err(io_error(&self.path))?;
-            self.give_rows(place, &mut source, (series, row), take)
+            let mut readers: Vec<Box<dyn Read + '_>> = readers;
+            readers.push(Box::new(source));
+            self.within_columns(columns, skip, readers, give)
         })
     }
 
     fn give_rows(
         &self,
         place: &Place,
-        source: &mut impl Read,
+        readers: &mut [Box<dyn Read + '_>],
         (series, first): (usize, u64),
         take: TakeRow<'_>,
     ) -> Result<(), RecordingError> {
         let mut values = vec![0.0; self.channels];
+        let width = self.channels / readers.len().max(1);
         let mut from = first;
         for (series, outline) in self.outlines.iter().enumerate().skip(series) {
             for row in from..outline.rows {
-                let read = place.header.read_row(source, &mut values);
-                read.map_err(|error| wrong_x(&self.path, &self.limits, error))?;
+                for (reader, part) in readers.iter_mut().zip(values.chunks_exact_mut(width.max(1))) {
+                    let read = place.header.read_row(reader, part);
+                    read.map_err(|error| wrong_x(&self.path, &self.limits, error))?;
+                }
                 if !self.give((series, row), &mut values, take) {
                     return Ok(());
                 }
@@ -283,6 +320,10 @@ fn number(row: &StringRecord, column: usize) -> f64 {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
+    use std::io::Write;
+
+    use zip::CompressionMethod;
+
     use super::*;
     use crate::{SeriesSet, read_series};
 
@@ -335,6 +376,24 @@ mod tests {
             }
         }
         let folder = tempfile::TempDir::new().unwrap();
+        for method in [CompressionMethod::Stored, CompressionMethod::Deflated] {
+            for order in ["True", "False"] {
+                let path = folder.path().join(format!("{method:?}{order}.npz"));
+                let mut archive = zip::ZipWriter::new(std::fs::File::create(&path).unwrap());
+                let header = format!("{{'descr': '<f4', 'fortran_order': {order}, 'shape': (200, 3), }}\n");
+                let mut body = b"\x93NUMPY\x01\x00".to_vec();
+                body.extend((header.len() as u16).to_le_bytes());
+                body.extend(header.as_bytes());
+                (0..600u16).for_each(|value| body.extend(f32::from(value).to_le_bytes()));
+                let options = zip::write::SimpleFileOptions::default().compression_method(method);
+                archive.start_file("x.npy", options).unwrap();
+                archive.write_all(&body).unwrap();
+                archive.finish().unwrap();
+                compare(&path, &SeriesOptions::default());
+                let file = SeriesFile::open(&path, &SeriesOptions::default(), &Limits::default()).unwrap();
+                assert_eq!(file.is_seekable(), method == CompressionMethod::Stored);
+            }
+        }
         let path = folder.path().join("a.csv");
         let mut text = "# kept\nt,recording,label,ay,ax,az,note\n".to_owned();
         for row in 0..9000 {

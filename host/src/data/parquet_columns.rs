@@ -17,6 +17,9 @@ use super::parquet_images::contained;
 /// Rows read at a time.
 pub(super) const BLOCK_ROWS: usize = 256;
 
+/// Told the bytes of a row, `None` for a null; answers whether more are wanted.
+type GiveBytes<'a> = &'a mut dyn FnMut(Option<&[u8]>) -> Result<bool, DataError>;
+
 /// An opened file.
 pub(super) struct Table {
     path: PathBuf,
@@ -119,7 +122,7 @@ impl Table {
         &self,
         column: Column,
         rows: Range<u64>,
-        give: &mut dyn FnMut(Option<&[u8]>) -> Result<bool, DataError>,
+        give: GiveBytes<'_>,
     ) -> Result<(), DataError> {
         self.groups(&[column], rows, |place, readers, count| {
             for reader in readers {
@@ -255,13 +258,16 @@ impl Number for bool {
     }
 }
 
-/// Values, definition levels and, of lists, repetition levels of exactly `rows` rows.
+/// Values, definition levels and, of lists, repetition levels.
+type Records<D> = (Vec<<D as DataType>::T>, Vec<i16>, Vec<i16>);
+
+/// Exactly `rows` rows.
 fn records<D: DataType>(
     reader: &mut ColumnReaderImpl<D>,
     rows: usize,
     deepest: i16,
     repeated: bool,
-) -> Result<(Vec<D::T>, Vec<i16>, Vec<i16>), ParquetError> {
+) -> Result<Records<D>, ParquetError> {
     let (mut values, mut levels, mut repetitions) = (Vec::new(), Vec::new(), Vec::new());
     let mut left = rows;
     while left > 0 {

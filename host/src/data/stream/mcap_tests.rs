@@ -6,7 +6,7 @@ use tempfile::TempDir;
 
 use super::super::super::load;
 use super::super::super::testing::shared_data;
-use super::super::testing::{all_of, rows_of};
+use super::super::testing::{all_of, named_bad, rows_of};
 use super::super::{Stream, StreamOptions};
 use super::*;
 
@@ -137,9 +137,7 @@ fn frames_of_many_recordings_are_shuffled_by_file_and_cut_ones_are_bad_records()
     let stream = Stream::open(folder.path(), options.clone()).unwrap();
     // Thirty each, fifteen of the cut one and its end, and one for what is no recording.
     assert_eq!(stream.samples(), 107);
-    let chunks: Vec<_> = stream.epoch(2, 0, 0).unwrap().map(Result::unwrap).collect();
-    let bad: Vec<&str> =
-        chunks.iter().flat_map(|c| c.data().skipped().named()).map(|bad| bad.what.as_str()).collect();
+    let bad = named_bad(&stream, 2);
     assert!(bad.len() == 2 && bad.iter().any(|bad| bad.contains("3.mcap, its end")), "{bad:?}");
     assert!(bad.iter().any(|bad| bad.contains("4.mcap")), "{bad:?}");
     let held = load(folder.path(), &LoadOptions::default()).unwrap();

@@ -8,7 +8,7 @@ use std::path::Path;
 use tempfile::TempDir;
 
 use super::super::super::{Dataset, Samples, load};
-use super::super::testing::{all_of, rows_of};
+use super::super::testing::{all_of, named_bad, rows_of};
 use super::super::{Stream, StreamOptions};
 use super::*;
 
@@ -108,8 +108,9 @@ fn an_array_is_streamed_as_it_is_loaded_in_two_chunks_of_memory() {
     }
     let stream = Stream::open(&path, small(windows())).unwrap();
     assert!(stream.samples() * 96 > 8 * stream.peak_bytes());
-    let (one, two) = (all_in_turn(&stream, 1), all_in_turn(&stream, 2));
-    assert!(one != two && one == all_in_turn(&stream, 1));
+    let one = all_in_turn(&stream, 1);
+    assert_eq!(one, all_in_turn(&stream, 1));
+    assert!((2..20).any(|seed| all_in_turn(&stream, seed) != one));
     // From the middle on, the same windows come.
     let chunk = stream.epoch(1, 0, 20).unwrap().next().unwrap().unwrap();
     assert_eq!(chunk.first(), 16);
@@ -167,12 +168,7 @@ fn bad_files_and_rows_are_named_and_limited() {
     let options =
         StreamOptions { max_bad: 0.1, ..small(LoadOptions { source_rate_hz: Some(50.0), ..windows() }) };
     let stream = Stream::open(folder.path(), options.clone()).unwrap();
-    let chunks: Vec<_> = stream.epoch(0, 0, 0).unwrap().map(Result::unwrap).collect();
-    let named: Vec<String> = chunks
-        .iter()
-        .flat_map(|c| c.data().skipped().named())
-        .map(|s| format!("{}: {}", s.what, s.why))
-        .collect();
+    let named = named_bad(&stream, 0);
     // Two windows of eight rows each four hold row 13.
     assert_eq!(named.len(), 3, "{named:?}");
     assert!(named.iter().any(|bad| bad.contains("b.npz")));
@@ -187,13 +183,11 @@ fn bad_files_and_rows_are_named_and_limited() {
     let path = folder.path().join("a.npz");
     let bytes = fs::read(&path).unwrap();
     fs::File::create(&path).unwrap().write_all(&bytes[..700]).unwrap();
-    let lost: u64 = stream
-        .epoch(0, 0, 0)
-        .unwrap()
-        .filter_map(Result::ok)
-        .map(|chunk| chunk.data().skipped().count())
-        .sum();
-    assert!(lost > 30, "{lost}");
+    let mut said = stream.epoch(0, 0, 0).unwrap().map(|chunk| match chunk {
+        Ok(chunk) => format!("{:?}", chunk.data().skipped()),
+        Err(error) => error.to_string(),
+    });
+    assert!(said.any(|said| said.contains("a.npz")));
     let other = TempDir::new().unwrap();
     fs::write(other.path().join("a.csv"), "ax,ay\n1,2\n").unwrap();
     assert!(matches!(load(other.path(), &windows()), Err(DataError::Empty { .. })));
@@ -203,7 +197,7 @@ fn bad_files_and_rows_are_named_and_limited() {
 }
 
 #[test]
-fn compressed_arrays_are_one_shard_and_the_same() {
+fn a_real_array_which_lies_column_by_column_is_streamed_as_it_is_loaded() {
     let Some(path) = super::super::super::testing::shared_data("imu/watch_exercises.npz") else { return };
     let options = LoadOptions { window: 100, stride: 100, accel_in_g: true, ..LoadOptions::default() };
     let whole = load(&path, &options).unwrap();

@@ -32,3 +32,12 @@ pub(super) fn all_of(stream: &Stream, seed: u64) -> Vec<Row> {
     rows.sort();
     rows
 }
+
+/// What is said of the bad records of an epoch.
+pub(super) fn named_bad(stream: &Stream, seed: u64) -> Vec<String> {
+    let of = |chunk: super::Chunk| {
+        let named = chunk.data().skipped().named().iter();
+        named.map(|bad| format!("{}: {}", bad.what, bad.why)).collect::<Vec<_>>()
+    };
+    stream.epoch(seed, 0, 0).unwrap().flat_map(|chunk| of(chunk.unwrap())).collect()
+}
