@@ -23,8 +23,10 @@ const RECORDING_BITS: u32 = 44;
 /// | `FILE.parquet`, or a folder of `<split>-*.parquet` | images (Hugging Face layout); each its own group |
 /// | a folder of images, or of one sub-folder a class | images; each its own group |
 /// | `FILE.tar`, or a folder of `*.tar` | images of WebDataset shards; each its own group |
-/// | `FILE.npz`, `FILE.csv` | windows; the group is the subject, or else the recording |
-/// | `FILE.mcap` | frames or IMU windows; one group |
+/// | a folder with `meta/info.json` (LeRobot v3) | frames of a camera, or windows of features; a group an episode |
+/// | `FILE.mp4`, `.mkv`, `.avi`, `.mjpeg`, or a folder of them | frames, by `ffmpeg`; a group a video |
+/// | `FILE.npz`, `FILE.csv`, or a folder of them | windows; the group is the subject, or else the recording |
+/// | `FILE.mcap`, or a folder of them | frames or IMU windows; a group a file |
 /// | `sim`, `sim:key=value,...` | frames labelled by room, or IMU windows by floor; a group a visit |
 /// | `sim:building=1-20,drive=1-20` | the same of twenty drives, one after the other |
 ///
@@ -44,6 +46,9 @@ fn load_all(path: &Path, options: &LoadOptions) -> Result<Dataset, DataError> {
         return drives::load(&name, options);
     }
     let kind = fs::metadata(path).map_err(|source| DataError::Io { path: path.to_owned(), source })?;
+    if stream::is_only_sharded(path)? {
+        return stream::load(path, options);
+    }
     if kind.is_dir() {
         return load_folder(&name, path, options);
     }
@@ -61,7 +66,7 @@ fn load_folder(name: &str, path: &Path, options: &LoadOptions) -> Result<Dataset
     if shards.is_empty() {
         let split = path.join(&options.split);
         let folder = if split.is_dir() { split } else { path.to_owned() };
-        if stream::has_shards(&folder)? {
+        if stream::is_only_sharded(&folder)? {
             return stream::load(&folder, options);
         }
         let inner = parquet_files(&folder)?;

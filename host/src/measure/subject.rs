@@ -119,6 +119,10 @@ impl Subject {
             stride: Some(data.stride),
             source_rate_hz: data.source_rate_hz,
             accel_in_g: Some(data.accel_in_g),
+            camera: data.camera.clone(),
+            features: data.features.clone(),
+            fps: data.fps,
+            ffmpeg: data.ffmpeg.clone(),
             ..DataSettings::default()
         })
     }

@@ -72,6 +72,18 @@ pub struct DataConfig {
     /// Takes each frame of a recording together with the IMU window around its time.
     #[serde(default, skip_serializing_if = "is_false")]
     pub pairs: bool,
+    /// Camera taken of a robot's data set.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub camera: Option<String>,
+    /// Features of a robot's data set that make the channels of windows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub features: Option<Vec<String>>,
+    /// Frames a second that are taken of a video.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fps: Option<f32>,
+    /// Where the program `ffmpeg` is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ffmpeg: Option<PathBuf>,
     /// Rows in a window.
     pub window: usize,
     /// Rows from one window to the next.
@@ -309,6 +321,10 @@ impl DataConfig {
             image_size: self.image_size,
             modality: self.modality,
             pairs: self.pairs,
+            camera: self.camera.clone(),
+            features: self.features.clone(),
+            fps: self.fps,
+            ffmpeg: self.ffmpeg.clone(),
             window: self.window,
             stride: self.stride,
             rate_hz: self.rate_hz,

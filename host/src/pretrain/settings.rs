@@ -119,7 +119,8 @@ pub struct Settings {
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, clap::Args)]
 #[serde(default, deny_unknown_fields)]
 pub struct DataSettings {
-    /// Data: a .parquet, .npz, .csv or .mcap file, a folder of images or of *.parquet, or `sim`
+    /// Data: a .parquet, .npz, .csv or .mcap file, a video, a folder of images or of such files, a LeRobot
+    /// data set, or `sim`
     #[arg(id = "data", long = "data", value_name = "PATH", help_heading = "Data")]
     pub path: Option<String>,
     /// Split of a data set in several files or folders [default: train]
@@ -134,8 +135,8 @@ pub struct DataSettings {
     /// Side in pixels that images are resized to, and of the encoder's input [default: as they are]
     #[arg(long, value_name = "PIXELS", help_heading = "Data")]
     pub image_size: Option<usize>,
-    /// Read the data in chunks, again in every epoch, in about this much memory, whatever its size: WebDataset
-    /// tar shards, Parquet images or a folder of images [default: load it whole]
+    /// Read the data in chunks, again in every epoch, in about this much memory, whatever its size: everything
+    /// but `sim` [default: load it whole]
     #[arg(long, value_name = "MB", help_heading = "Data")]
     pub memory_mb: Option<u32>,
     /// Share of such data that may be bad in an epoch before it is given up [default: 0.01]
@@ -144,6 +145,18 @@ pub struct DataSettings {
     /// What to take of a recording that has both [default: image where there are any]
     #[arg(long, value_name = "KIND", value_parser = modality_parser(), help_heading = "Data")]
     pub modality: Option<Modality>,
+    /// Camera of a LeRobot data set, such as observation.images.top [default: the first by name]
+    #[arg(long, value_name = "NAME", help_heading = "Data")]
+    pub camera: Option<String>,
+    /// Features of a LeRobot data set that make the channels of windows [default: observation.state]
+    #[arg(long, value_name = "LIST", value_delimiter = ',', help_heading = "Data")]
+    pub features: Option<Vec<String>>,
+    /// Frames a second taken of a video [default: all]
+    #[arg(long, value_name = "RATE", help_heading = "Data")]
+    pub fps: Option<f32>,
+    /// The program `ffmpeg` that decodes video, with `ffprobe` beside it [default: on the search path]
+    #[arg(long, value_name = "PATH", help_heading = "Data")]
+    pub ffmpeg: Option<PathBuf>,
     /// Rows in a window of a series [default: 128]
     #[arg(long, value_name = "ROWS", help_heading = "Data")]
     pub window: Option<usize>,
@@ -401,6 +414,10 @@ impl DataSettings {
             memory_mb: self.memory_mb.or(below.memory_mb),
             max_bad: self.max_bad.or(below.max_bad),
             modality: self.modality.or(below.modality),
+            camera: self.camera.or(below.camera),
+            features: self.features.or(below.features),
+            fps: self.fps.or(below.fps),
+            ffmpeg: self.ffmpeg.or(below.ffmpeg),
             window: self.window.or(below.window),
             stride: self.stride.or(below.stride),
             rate_hz: self.rate_hz.or(below.rate_hz),
@@ -427,6 +444,10 @@ impl DataSettings {
             max_bad: self.max_bad,
             modality: self.modality,
             pairs: false,
+            camera: self.camera,
+            features: self.features,
+            fps: self.fps,
+            ffmpeg: self.ffmpeg,
             window,
             stride: self.stride.unwrap_or((window / 2).max(1)),
             rate_hz: self.rate_hz,
