@@ -6,7 +6,7 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use sedge_augment::{AugmentError, ImageAugment, WindowAugment};
+use sedge_augment::{AugmentError, ImageAugment, TextAugment, WindowAugment};
 use sedge_models::Modality;
 use sedge_models::architecture::{Architecture, ArchitectureError};
 use sedge_models::compile::MAX_MICRO_BATCHES;
@@ -84,6 +84,9 @@ pub struct DataConfig {
     /// Where the program `ffmpeg` is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ffmpeg: Option<PathBuf>,
+    /// Tokens that a text is given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub length: Option<usize>,
     /// Rows in a window.
     pub window: usize,
     /// Rows from one window to the next.
@@ -106,6 +109,8 @@ pub enum AugmentConfig {
     Image(ImageAugment),
     /// Of windows.
     Window(WindowAugment),
+    /// Of texts.
+    Text(TextAugment),
 }
 
 impl From<AugmentConfig> for Augment {
@@ -113,6 +118,7 @@ impl From<AugmentConfig> for Augment {
         match config {
             AugmentConfig::Image(augment) => Self::Image(augment),
             AugmentConfig::Window(augment) => Self::Window(augment),
+            AugmentConfig::Text(augment) => Self::Text(augment),
         }
     }
 }
@@ -314,6 +320,7 @@ fn value<T>(field: &'static str, found: impl ToString, wanted: &str) -> Result<T
 impl DataConfig {
     /// The options that [`load`](crate::data::load) takes beside the path.
     pub fn options(&self) -> LoadOptions {
+        let defaults = LoadOptions::default();
         LoadOptions {
             split: self.split.clone(),
             groups: self.groups.clone(),
@@ -325,12 +332,13 @@ impl DataConfig {
             features: self.features.clone(),
             fps: self.fps,
             ffmpeg: self.ffmpeg.clone(),
+            length: self.length.unwrap_or(defaults.length),
             window: self.window,
             stride: self.stride,
             rate_hz: self.rate_hz,
             source_rate_hz: self.source_rate_hz,
             accel_in_g: self.accel_in_g,
-            ..LoadOptions::default()
+            ..defaults
         }
     }
 
@@ -413,6 +421,7 @@ impl PretrainConfig {
         match &self.augment {
             AugmentConfig::Image(augment) => augment.check()?,
             AugmentConfig::Window(augment) => augment.check()?,
+            AugmentConfig::Text(augment) => augment.check()?,
         }
         self.second_augment.as_ref().map_or(Ok(()), WindowAugment::check)?;
         Ok(())

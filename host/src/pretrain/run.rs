@@ -120,7 +120,11 @@ pub fn pretrain(
         epochs: job.config.epochs,
         batches: job.loader.batches_per_epoch(),
         samples: job.config.batch,
-        unit: if job.input.modality == Modality::Image { "images" } else { "windows" },
+        unit: match job.input.modality {
+            Modality::Image => "images",
+            Modality::Imu => "windows",
+            Modality::Text => "texts",
+        },
     };
     let mut training = Training::start(job, run, size)?;
     progress.begin(size, training.position.step, training.measured());

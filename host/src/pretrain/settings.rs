@@ -5,7 +5,7 @@
 use std::path::{Path, PathBuf};
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
-use sedge_augment::{ImageAugment, WindowAugment};
+use sedge_augment::{ImageAugment, TextAugment, WindowAugment};
 use sedge_models::Modality;
 use sedge_models::architecture::Architecture;
 use serde::de::{MapAccess, Visitor, value::MapAccessDeserializer};
@@ -32,7 +32,8 @@ pub struct Settings {
     /// Method of pretraining [default: simclr]
     #[arg(long, value_enum, help_heading = "Training")]
     pub method: Option<Method>,
-    /// Encoder: the name of a preset, or in the file a table [default: image-small or imu-small]
+    /// Encoder: the name of a preset, or in the file a table [default: image-small, imu-small, text-small or what
+    /// the method wants]
     #[arg(long, value_name = "NAME", help_heading = "Model")]
     pub architecture: Option<ArchitectureSetting>,
     /// Start from the encoder's weights in a run directory, a .sedge bundle or an .onnx file, and, where it tells,
@@ -113,14 +114,17 @@ pub struct Settings {
     /// How views of windows are made; only in the file.
     #[arg(skip)]
     pub window_augment: Option<WindowAugment>,
+    /// How views of texts are made; only in the file.
+    #[arg(skip)]
+    pub text_augment: Option<TextAugment>,
 }
 
 /// The `[data]` table.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, clap::Args)]
 #[serde(default, deny_unknown_fields)]
 pub struct DataSettings {
-    /// Data: a .parquet, .npz, .csv or .mcap file, a video, a folder of images or of such files, a LeRobot
-    /// data set, or `sim`
+    /// Data: a .parquet, .npz, .csv or .mcap file, a video, texts (.txt, .log, .jsonl or .tsv), a folder of images
+    /// or of such files, a LeRobot data set, `sim` or `sim-logs`
     #[arg(id = "data", long = "data", value_name = "PATH", help_heading = "Data")]
     pub path: Option<String>,
     /// Split of a data set in several files or folders [default: train]
@@ -157,6 +161,9 @@ pub struct DataSettings {
     /// The program `ffmpeg` that decodes video, with `ffprobe` beside it [default: on the search path]
     #[arg(long, value_name = "PATH", help_heading = "Data")]
     pub ffmpeg: Option<PathBuf>,
+    /// Tokens that a text is given: bytes, and padding behind a shorter one [default: 128]
+    #[arg(long, value_name = "TOKENS", help_heading = "Data")]
+    pub length: Option<usize>,
     /// Rows in a window of a series [default: 128]
     #[arg(long, value_name = "ROWS", help_heading = "Data")]
     pub window: Option<usize>,
@@ -306,6 +313,7 @@ impl Settings {
             pretext: PretextSettings::over(self.pretext, below.pretext),
             image_augment: self.image_augment.or(below.image_augment),
             window_augment: self.window_augment.or(below.window_augment),
+            text_augment: self.text_augment.or(below.text_augment),
         }
     }
 
@@ -343,10 +351,12 @@ impl Settings {
             None => Architecture::preset(method.preset(modality))?,
         };
         let second = method.pairs();
-        let unused =
-            if images { self.window_augment.is_some() && !second } else { self.image_augment.is_some() };
-        if unused {
-            let field = if images { "window_augment" } else { "image_augment" };
+        let given = [
+            ("image_augment", Modality::Image, self.image_augment.is_some()),
+            ("window_augment", Modality::Imu, self.window_augment.is_some() && !second),
+            ("text_augment", Modality::Text, self.text_augment.is_some()),
+        ];
+        if let Some((field, ..)) = given.into_iter().find(|(_, of, given)| *given && *of != modality) {
             let wanted = format!("left out, since the data is of modality {modality}");
             return Err(ConfigError::Value { field, found: "given".into(), wanted });
         }
@@ -390,10 +400,16 @@ impl Settings {
             second_augment: second
                 .then(|| self.window_augment.clone().unwrap_or_else(|| method.window_augment())),
             grid_g_per_kwh: self.grid_g_per_kwh.unwrap_or(WORLD_G_PER_KWH),
-            augment: if images {
-                AugmentConfig::Image(self.image_augment.unwrap_or_else(|| method.image_augment()))
-            } else {
-                AugmentConfig::Window(self.window_augment.unwrap_or_else(|| method.window_augment()))
+            augment: match modality {
+                Modality::Image => {
+                    AugmentConfig::Image(self.image_augment.unwrap_or_else(|| method.image_augment()))
+                }
+                Modality::Imu => {
+                    AugmentConfig::Window(self.window_augment.unwrap_or_else(|| method.window_augment()))
+                }
+                Modality::Text => {
+                    AugmentConfig::Text(self.text_augment.unwrap_or_else(|| method.text_augment()))
+                }
             },
             pretext,
         };
@@ -418,6 +434,7 @@ impl DataSettings {
             features: self.features.or(below.features),
             fps: self.fps.or(below.fps),
             ffmpeg: self.ffmpeg.or(below.ffmpeg),
+            length: self.length.or(below.length),
             window: self.window.or(below.window),
             stride: self.stride.or(below.stride),
             rate_hz: self.rate_hz.or(below.rate_hz),
@@ -448,6 +465,7 @@ impl DataSettings {
             features: self.features,
             fps: self.fps,
             ffmpeg: self.ffmpeg,
+            length: self.length,
             window,
             stride: self.stride.unwrap_or((window / 2).max(1)),
             rate_hz: self.rate_hz,

@@ -6,7 +6,9 @@ use std::path::Path;
 use std::sync::Arc;
 
 use sedge_models::Modality;
-use sedge_models::architecture::{Architecture, Block, Conv1d, InvertedResidual, Transformer};
+use sedge_models::architecture::{
+    Architecture, Block, Conv1d, InvertedResidual, Nonlinearity, Perceptron, Transformer,
+};
 
 use super::{About, Line, Measures, State, Warning};
 use crate::data::{Dataset, Labels, Samples};
@@ -36,6 +38,10 @@ pub(super) fn data(modality: Modality) -> Arc<Dataset> {
             let values = (0..SAMPLES * 192).map(value).collect();
             Samples::Windows { channels: 6, length: 32, rate_hz: 50.0, values }
         }
+        Modality::Text => {
+            let token = |i: usize| b"abc"[(i + i / 32) % (2 + i / 32 % 2)].into();
+            Samples::Texts { length: 32, tokens: (0..SAMPLES * 32).map(token).collect() }
+        }
     };
     let ids = (0..SAMPLES as u32).map(|i| i % 2).collect();
     let labels = Labels { ids, names: vec!["calm".into(), "<busy>".into()] };
@@ -44,8 +50,16 @@ pub(super) fn data(modality: Modality) -> Arc<Dataset> {
     Arc::new(Dataset::new(samples, Some(labels), groups, order).unwrap())
 }
 
-/// A run of `method` on [`data`], by a small convolutional net or a small transformer.
-pub(super) fn config(method: Method, modality: Modality, attentive: bool) -> PretrainConfig {
+/// Kinds of nets that methods want.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Net {
+    Convolutional,
+    Attentive,
+    Logistic,
+}
+
+/// A run of `method` on [`data`], by a small net.
+pub(super) fn config(method: Method, modality: Modality, net: Net) -> PretrainConfig {
     let settings = Settings {
         data: DataSettings { path: Some("data".into()), ..DataSettings::default() },
         method: Some(method),
@@ -57,17 +71,28 @@ pub(super) fn config(method: Method, modality: Modality, attentive: bool) -> Pre
         ..Settings::default()
     };
     let mut config = settings.resolve(modality).unwrap();
-    config.architecture = match (attentive, modality) {
-        (true, _) => {
-            let net = Transformer { patch: 4, dim: 16, depth: 1, heads: 2, mlp_ratio: 2, causal: false };
-            Architecture::Transformer(net)
+    config.architecture = match (net, modality) {
+        (Net::Logistic, _) => {
+            Architecture::Perceptron(Perceptron { widths: vec![16, 8], nonlinearity: Nonlinearity::Sigmoid })
         }
-        (false, Modality::Image) => {
+        (Net::Attentive, _) | (_, Modality::Text) => {
+            let (patch, causal) =
+                if modality == Modality::Text { (1, method == Method::NextToken) } else { (4, false) };
+            Architecture::Transformer(Transformer {
+                patch,
+                dim: 16,
+                depth: 1,
+                heads: 2,
+                mlp_ratio: 2,
+                causal,
+            })
+        }
+        (Net::Convolutional, Modality::Image) => {
             let block = |channels, stride| Block { channels, stride, expand: 2 };
             let blocks = vec![block(6, 2), block(6, 1)];
             Architecture::InvertedResidual(InvertedResidual { stem: 8, stem_stride: 2, blocks, last: 16 })
         }
-        (false, Modality::Imu) => {
+        (Net::Convolutional, Modality::Imu) => {
             Architecture::Conv1d(Conv1d { channels: vec![8, 16], strides: vec![2, 2], kernel: 5 })
         }
     };
@@ -76,7 +101,7 @@ pub(super) fn config(method: Method, modality: Modality, attentive: bool) -> Pre
 
 /// A run in `folder` that never ran: its configuration, and the log of two epochs and a warning.
 pub(super) fn written(folder: &Path) -> RunDirectory {
-    let config = config(Method::Simclr, Modality::Image, false);
+    let config = config(Method::Simclr, Modality::Image, Net::Convolutional);
     let run = RunDirectory::create(&folder.join("run"), &config).unwrap();
     let mut log = std::fs::File::create(run.log_path()).unwrap();
     let mut line = |line: &Line| writeln!(log, "{}", serde_json::to_string(line).unwrap()).unwrap();
