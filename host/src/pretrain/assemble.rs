@@ -19,7 +19,7 @@ use super::stop::Stop;
 use crate::cost::Meter;
 use crate::data::{Augment, Loader, Origin, Sampler};
 use crate::encoder::{Trained, onnx, pretraining_step};
-use crate::watch::{Measures, Yardstick, report};
+use crate::watch::{Measures, Shown, Yardstick, report};
 
 /// A run on the CPU with everything ready, before any file is made.
 pub struct Pretraining {
@@ -87,8 +87,9 @@ impl Pretraining {
             meter: Meter::system(),
         };
         let outcome = pretrain(job, run, progress, stop)?;
+        let shown = Shown { data: self.data.known(), of: "the data trained on" };
         if matches!(outcome, Outcome::Finished(_))
-            && let Err(why) = report(run.path(), Some(self.data.known()), None)
+            && let Err(why) = report(run.path(), Some(shown), None)
         {
             let again = format!("`sedge report {}` tries again", run.path().display());
             tracing::warn!("the report was not written: {why}; {again}");

@@ -21,7 +21,9 @@ use crate::pretrain::{
 #[test]
 fn every_method_keeps_a_step_that_is_not_finite_and_replay_finds_where() {
     for modality in [Modality::Image, Modality::Imu] {
-        for method in Method::fitting(modality) {
+        // Those for both are the same step on either.
+        let once = |method: &Method| modality == Modality::Image || method.check(Modality::Image).is_err();
+        for method in Method::fitting(modality).filter(once) {
             let what = format!("{} on {modality}", method.name());
             let (step, pretext, config) = step_of(method, modality);
             let data = data(modality);
