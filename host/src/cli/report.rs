@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::CliError;
 use crate::data::{Origin, load};
 use crate::pretrain::RunDirectory;
-use crate::watch::report;
+use crate::watch::{Shown, report};
 
 /// Flags of `sedge report`.
 #[derive(Debug, clap::Args)]
@@ -52,7 +52,13 @@ pub(super) fn run(args: &Args, out: &mut dyn Write) -> Result<(), CliError> {
             Some(Arc::new(load(path.as_ref().unwrap_or(&config.data.path), &options)?).into())
         }
     };
-    let file = report(&args.run, data.as_ref().map(Origin::known), args.out.as_deref())?;
+    let of = match (&args.data, &args.split) {
+        (None, None) => "the data trained on".to_owned(),
+        (path, Some(split)) => format!("split {split} of {}", path.as_ref().unwrap_or(&config.data.path)),
+        (Some(path), None) => path.clone(),
+    };
+    let shown = data.as_ref().map(|data| Shown { data: data.known(), of: &of });
+    let file = report(&args.run, shown, args.out.as_deref())?;
     writeln!(out, "{}", file.display())?;
     Ok(())
 }

@@ -20,7 +20,7 @@ use super::stop::Stop;
 use crate::cost::Meter;
 use crate::data::{Augment, Loader, Origin, Sampler};
 use crate::encoder::{Trained, onnx, pair_step, pretraining_step};
-use crate::watch::{Measures, Yardstick, report};
+use crate::watch::{Measures, Shown, Yardstick, report};
 
 /// A run with everything ready, before any file is made.
 pub struct Pretraining {
@@ -105,8 +105,9 @@ impl Pretraining {
             meter: Meter::system(),
         };
         let outcome = pretrain(job, run, progress, stop)?;
+        let shown = Shown { data: self.data.known(), of: "the data trained on" };
         if matches!(outcome, Outcome::Finished(_))
-            && let Err(why) = report(run.path(), Some(self.data.known()), None)
+            && let Err(why) = report(run.path(), Some(shown), None)
         {
             let again = format!("`sedge report {}` tries again", run.path().display());
             tracing::warn!("the report was not written: {why}; {again}");

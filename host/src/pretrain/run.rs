@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 use sedge_engine::{Engine, EngineError};
-use sedge_models::{InputSpec, Modality, Tensors};
+use sedge_models::{InputSpec, Modality, StateRole, Tensors};
 use serde::{Deserialize, Serialize};
 
 use super::checkpoint::{Checkpoint, Digests, FORMAT, Header, Position, Running};
@@ -275,7 +275,8 @@ impl<'job, 'run> Training<'job, 'run> {
         self.running.gauges = measures.gauges.or(self.running.gauges);
         progress.measured(self.measured());
         let gauged = measures.gauges.and_then(|gauges| self.running.standing.gauged(&gauges));
-        let warnings = [self.running.standing.epoch(loss), gauged];
+        let rising = if self.aims_at_a_moving_target() { None } else { self.running.standing.epoch(loss) };
+        let warnings = [rising, gauged];
         self.running.loss = Some(loss);
         self.running.loss_sum = 0.0;
         self.position = Position { epoch, batch: 0, step: self.position.step };
@@ -299,6 +300,12 @@ impl<'job, 'run> Training<'job, 'run> {
             self.save()?;
         }
         Ok(())
+    }
+
+    /// Where a teacher follows, a queue fills or chains run, the loss may rise while all is well.
+    fn aims_at_a_moving_target(&self) -> bool {
+        let moving = [StateRole::Teacher, StateRole::Queue, StateRole::Chain];
+        self.job.engine.spec().state.iter().any(|state| moving.contains(&state.role))
     }
 
     fn warn(&mut self, warning: Warning, progress: &mut Progress) -> Result<(), PretrainError> {

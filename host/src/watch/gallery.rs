@@ -22,22 +22,33 @@ const SIDE: usize = 96;
 /// Classes that are told apart by colour; of more, all have one.
 const COLOURED: usize = 20;
 
+/// Samples to be shown.
+#[derive(Clone, Copy, Debug)]
+pub struct Shown<'a> {
+    /// The samples.
+    pub data: &'a Dataset,
+    /// Where they are from in words, such as `the data trained on`.
+    pub of: &'a str,
+}
+
 /// Embeddings and neighbours of some samples.
 #[derive(Clone, Debug)]
 pub struct Gallery {
     map: Scatter,
     explained: f64,
     neighbours: Vec<Vec<Picture>>,
+    of: String,
     /// Neighbours are of other groups than the sample.
     across_groups: bool,
 }
 
 impl Gallery {
-    /// Embeds some of `data` by the ONNX `encoder`, which reads `input`.
+    /// Embeds some of the samples by the ONNX `encoder`, which reads `input`.
     ///
     /// # Errors
     /// When the encoder cannot be run, or the data does not fit it.
-    pub fn of(data: &Dataset, encoder: &[u8], input: &InputSpec) -> Result<Self, WatchError> {
+    pub fn of(shown: &Shown<'_>, encoder: &[u8], input: &InputSpec) -> Result<Self, WatchError> {
+        let data = shown.data;
         let all: Vec<usize> = (0..data.len()).collect();
         let sample = data.subset(&spread(&all, MOST))?;
         let features = embed(encoder, &sample, input)?;
@@ -52,7 +63,13 @@ impl Gallery {
         let queries = spread(&(0..sample.len()).collect::<Vec<_>>(), QUERIES);
         let row = |query| neighbours(&sample, &unit, query, across_groups, input);
         let neighbours = queries.into_iter().map(row).collect::<Result<_, _>>()?;
-        Ok(Self { map, explained: plane.explained.iter().sum(), neighbours, across_groups })
+        Ok(Self {
+            map,
+            explained: plane.explained.iter().sum(),
+            neighbours,
+            of: shown.of.into(),
+            across_groups,
+        })
     }
 
     /// The sections of a page.
@@ -62,9 +79,10 @@ impl Gallery {
     pub(super) fn sections(&self) -> Result<Vec<Section>, ReportError> {
         let coloured = if self.map.names.is_empty() { "" } else { ", coloured by label" };
         let caption = format!(
-            "{} samples on the first two principal axes of their embeddings, which hold {:.0} % of the \
+            "{} samples of {} on the first two principal axes of their embeddings, which hold {:.0} % of the \
              variance{coloured}. Labels took no part in training.",
             self.map.points.len(),
+            self.of,
             100.0 * self.explained
         );
         let map = Section::new("Embeddings").figure(&self.map.draw()?, &caption);

@@ -52,7 +52,7 @@ mod yardstick;
 
 pub use capture::{Capture, Given, MAX_CAPTURE_BYTES, Moment};
 pub use error::WatchError;
-pub use gallery::Gallery;
+pub use gallery::{Gallery, Shown};
 pub use line::Line;
 pub use live::{REFRESH_SECONDS, Server};
 pub use measures::Measures;

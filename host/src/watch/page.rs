@@ -5,10 +5,10 @@ use std::path::{Path, PathBuf};
 
 use sedge_models::architecture::Form;
 
-use super::record::{Record, Status, Step};
+use super::WatchError;
+use super::gallery::{Gallery, Shown};
+use super::record::{Epoch, Record, Status, Step};
 use super::standing::State;
-use super::{Gallery, WatchError};
-use crate::data::Dataset;
 use crate::encoder::onnx;
 use crate::pretrain::{Pretrained, RunDirectory, span};
 use crate::report::{LineChart, Page, ReportError, Section, Series, Table, Tile};
@@ -46,14 +46,14 @@ pub fn page(record: &Record, gallery: Option<&Gallery>) -> Result<Page, WatchErr
 ///
 /// # Errors
 /// When the run cannot be read, its encoder cannot be run on `data`, or the file cannot be written.
-pub fn report(path: &Path, data: Option<&Dataset>, out: Option<&Path>) -> Result<PathBuf, WatchError> {
+pub fn report(path: &Path, data: Option<Shown<'_>>, out: Option<&Path>) -> Result<PathBuf, WatchError> {
     let record = Record::read(path)?;
     let run = RunDirectory::open(path)?;
     let gallery = match data.filter(|_| run.checkpoint_path().is_file()) {
         None => None,
         Some(data) => {
             let Pretrained { encoder, .. } = Pretrained::read(path)?;
-            Some(Gallery::of(data, &onnx(&encoder, Form::Folded)?, &encoder.input)?)
+            Some(Gallery::of(&data, &onnx(&encoder, Form::Folded)?, &encoder.input)?)
         }
     };
     let file = out.map_or_else(|| run.report_path(), Path::to_path_buf);
@@ -85,10 +85,10 @@ fn summary(record: &Record) -> Section {
     let percent = |share: f64| format!("{:.1} %", 100.0 * share);
     let mut tiles = vec![];
     if let Some(knn) = measures.knn {
-        tiles.push(tile("nearest neighbours", percent(knn), "accuracy on groups set apart"));
+        tiles.push(tile("nearest neighbours", percent(knn), "accuracy on samples set apart"));
     }
     if let Some(linear) = measures.linear {
-        tiles.push(tile("linear probe", percent(linear), "accuracy on groups set apart"));
+        tiles.push(tile("linear probe", percent(linear), "accuracy on samples set apart"));
     }
     if let Some(gauges) = measures.gauges {
         let detail = format!("spread {:.2}, rank {:.0}", gauges.relative_std, gauges.effective_rank);
@@ -120,7 +120,7 @@ fn summary(record: &Record) -> Section {
 }
 
 fn time(record: &Record) -> Tile {
-    let seconds = |epochs: &[super::record::Epoch]| epochs.iter().map(|epoch| epoch.seconds).sum::<f64>();
+    let seconds = |epochs: &[Epoch]| epochs.iter().map(|epoch| epoch.seconds).sum::<f64>();
     let taken = record.summary.as_ref().map_or_else(|| seconds(&record.epochs), |summary| summary.seconds);
     let left = f64::from(record.config.epochs) - record.epochs.len() as f64;
     let detail = match (record.status, record.epochs.len()) {
@@ -145,7 +145,10 @@ fn training(record: &Record) -> Result<Option<Section>, ReportError> {
         return Ok(None);
     }
     let steps = record.steps.iter().map(|step| (step.step as f64, f64::from(step.loss))).collect();
-    let epochs = record.epochs.iter().map(|epoch| (epoch.step as f64, epoch.loss)).collect();
+    // In the middle of the steps that it is the mean of.
+    let begins = std::iter::once(0).chain(record.epochs.iter().map(|epoch| epoch.step));
+    let middle = |(begin, epoch): (u64, &Epoch)| ((begin + 1 + epoch.step) as f64 / 2.0, epoch.loss);
+    let epochs = begins.zip(&record.epochs).map(middle).collect();
     let series = vec![("steps", steps), ("mean of the epoch", epochs)];
     let loss = chart("Loss", "step", "loss", series);
     let rates = record.steps.iter().map(|step| (step.step as f64, f64::from(step.lr))).collect();
@@ -188,7 +191,7 @@ fn told(record: &Record) -> Vec<(String, Vec<(f64, f64)>)> {
 }
 
 /// A curve over epochs.
-fn curve(record: &Record, of: impl Fn(&super::record::Epoch) -> Option<f64>) -> Vec<(f64, f64)> {
+fn curve(record: &Record, of: impl Fn(&Epoch) -> Option<f64>) -> Vec<(f64, f64)> {
     record.epochs.iter().filter_map(|epoch| Some((f64::from(epoch.epoch), of(epoch)?))).collect()
 }
 
@@ -243,7 +246,7 @@ fn accuracy(record: &Record) -> Result<Option<Section>, ReportError> {
     if chart.series.is_empty() {
         return Ok(None);
     }
-    let caption = "On a small sample that shares no group with the labels used, for the trend; `sedge evaluate` \
+    let caption = "On a small sample that shares no group with the labels used, for the trend; sedge evaluate \
                    measures in full.";
     Ok(Some(Section::new("Accuracy").figure(&chart.draw()?, caption)))
 }
@@ -257,9 +260,10 @@ fn cost(record: &Record) -> Section {
     let time = time(record);
     table.row(["time", &time.value, "wall time of training, over all sittings"]);
     table.row(["energy", &cost.energy(), &cost.words()]);
-    let of = if cost.is_measured() { "" } else { "an estimate, like the energy: " };
-    let grid = format!("{of}{} g a kWh, {}", cost.grid_g_per_kwh, cost.grid_source);
+    let of = if cost.is_measured() { "" } else { "an estimate, like the energy, " };
+    let grid = format!("{of}at {} g a kWh", cost.grid_g_per_kwh);
     table.row(["CO2", &cost.co2(), &grid]);
+    table.note(format!("{} g of CO2 a kWh: {}", cost.grid_g_per_kwh, cost.grid_source));
     for source in &cost.sources {
         table.note(source.clone());
     }
@@ -268,7 +272,7 @@ fn cost(record: &Record) -> Section {
 
 fn origin(record: &Record) -> Result<Section, WatchError> {
     let config = record.config.to_toml().map_err(|e| WatchError::Run(Box::new(e.into())))?;
-    let mut table = Table::new("Seed, version and digests", ["", "is"]);
+    let mut table = Table::new("Seed, version and digests", ["", "value"]);
     table.row(["seed", &record.config.seed.to_string()]);
     if let Some(summary) = &record.summary {
         table.row(["sedge", &format!("version {}", summary.version)]);
