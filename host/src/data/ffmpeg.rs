@@ -48,7 +48,7 @@ pub(super) struct Probe {
 
 /// Which frames are wanted, and how.
 #[derive(Clone, Debug)]
-pub(super) struct Wanted {
+pub(super) struct Span {
     /// Seconds into the video of the first frame.
     pub(super) from: f64,
     /// Frames a second.
@@ -119,7 +119,7 @@ impl Ffmpeg {
     }
 
     /// Starts to decode.
-    pub(super) fn frames(&self, path: &Path, wanted: &Wanted) -> Result<Frames, DataError> {
+    pub(super) fn frames(&self, path: &Path, wanted: &Span) -> Result<Frames, DataError> {
         let (width, height) = wanted.size;
         let mut command = Command::new(&self.ffmpeg);
         command.args(["-nostdin", "-hide_banner", "-v", "error", "-protocol_whitelist", "file,pipe"]);

@@ -79,7 +79,7 @@ fn what_is_missing_or_broken_is_said() {
 fn a_program_that_never_ends_is_ended() {
     let (folder, options) = programs("while true; do printf 'abcdef'; done", THREE_FRAMES);
     let path = folder.path().join("a.mp4");
-    let wanted = Wanted { from: 0.0, fps: 3.0, frames: 9, size: (2, 1) };
+    let wanted = Span { from: 0.0, fps: 3.0, frames: 9, size: (2, 1) };
     let mut frames = Ffmpeg::new(&options).frames(&path, &wanted).unwrap();
     assert!(frames.next().unwrap().is_some());
     drop(frames);

@@ -12,7 +12,7 @@ use super::super::images::Picture;
 use super::super::streams::{GAP, mcap_step};
 use super::super::{DataError, LoadOptions};
 use super::cut::{Cut, Cutter};
-use super::record::{Content, Record, Source, Take, Windows, same};
+use super::record::{Content, Record, Source, Take, Wanted, Windows, same};
 
 /// Most stretches without a gap in one recording; more is no recording.
 const MAX_RUNS: usize = 1 << 24;
@@ -59,10 +59,11 @@ impl Recordings {
             let wanted = "left out but for one recording in memory";
             return Err(DataError::Option { option: "pairs", found: "true".to_owned(), wanted });
         }
+        let wanted = Wanted::of(0..paths.len() as u32, load.groups.as_deref())?;
         let (mut chosen, mut files) = (Vec::new(), Vec::new());
         for (number, path) in paths.into_iter().enumerate() {
             let number = number as u32;
-            if load.groups.as_ref().is_none_or(|groups| groups.contains(&number)) {
+            if wanted.has(number) {
                 files.push(About::of(&path, number).map_err(|error| error.to_string()));
                 chosen.push(path);
             }

@@ -57,8 +57,8 @@ const SHARDS: u64 = u64::MAX - 1;
 /// How data is streamed.
 #[derive(Clone, Debug, PartialEq)]
 pub struct StreamOptions {
-    /// What to take of the data. `limit` and `groups` are for data in memory and refused here;
-    /// `max_bytes` and `max_skipped` give way to the fields below.
+    /// What to take of the data. `limit` is for data in memory and refused here, and so are `groups` where
+    /// every image is a group of its own; `max_bytes` and `max_skipped` give way to the fields below.
     pub load: LoadOptions,
     /// Most bytes of a chunk.
     pub chunk_bytes: u64,
@@ -100,8 +100,8 @@ impl std::fmt::Debug for Stream {
 
 impl Stream {
     /// Looks through `path`: a `.tar` file or a folder of them (WebDataset), `.parquet` files of
-    /// images, a LeRobot data set, a `.npz`, `.csv` or `.mcap` file, a video, a folder of either, or a folder
-    /// of images, all in one or one sub-folder a class. Reads headers, small members, the blocks of
+    /// images, a LeRobot data set, a `.npz`, `.csv` or `.mcap` file, a video, a folder of either without
+    /// images or folders beside them, or a folder of images, all in one or one sub-folder a class. Reads headers, small members, the blocks of
     /// [`Stream::digest`] and the samples of [`Stream::survey`]; tables and recordings it passes through once,
     /// holding nothing of them.
     ///
@@ -202,6 +202,9 @@ fn source_of(path: &Path, load: &LoadOptions) -> Result<Arc<dyn Source>, DataErr
     if is("parquet") || (path.is_dir() && !parquet_files(path)?.is_empty()) {
         return Ok(Arc::new(Parquet::open(path, &load.split)?));
     }
+    if is_folder_of_images(path)? {
+        return Ok(Arc::new(Folder::open(path)?));
+    }
     let series = series_files(path)?;
     if !series.is_empty() {
         return Ok(Arc::new(SeriesFiles::open(path, series, load)?));
@@ -219,11 +222,34 @@ fn source_of(path: &Path, load: &LoadOptions) -> Result<Arc<dyn Source>, DataErr
 
 /// Whether a path is of a kind that is only known here: read in shards, whether it is held or not.
 pub(super) fn is_only_sharded(path: &Path) -> Result<bool, DataError> {
-    let is_folder = || {
-        let many = has_shards(path)? || !series_files(path)?.is_empty() || !mcap_files(path)?.is_empty();
-        Ok::<_, DataError>(path.is_dir() && many)
+    if !path.is_dir() {
+        return Ok(!video_files(path)?.is_empty());
+    }
+    if lerobot::is_lerobot(path) || has_shards(path)? {
+        return Ok(true);
+    }
+    let many = || {
+        let series = !series_files(path)?.is_empty() || !mcap_files(path)?.is_empty();
+        Ok::<_, DataError>(series || !video_files(path)?.is_empty())
     };
-    Ok(lerobot::is_lerobot(path) || is_folder()? || !video_files(path)?.is_empty())
+    Ok(!is_folder_of_images(path)? && many()?)
+}
+
+/// Whether a folder holds images or folders: then a table or a video beside them is only beside them.
+fn is_folder_of_images(path: &Path) -> Result<bool, DataError> {
+    if !path.is_dir() {
+        return Ok(false);
+    }
+    let failed = |source| DataError::Io { path: path.to_owned(), source };
+    for entry in std::fs::read_dir(path).map_err(failed)? {
+        let path = entry.map_err(failed)?.path();
+        let kind = path.extension().unwrap_or_default().to_ascii_lowercase();
+        let hidden = path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
+        if !hidden && (path.is_dir() || kind == "jpg" || kind == "jpeg" || kind == "png") {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// What lies directly in a folder and is accepted, by name, up to a limit.

@@ -1,10 +1,12 @@
 //! What every kind of sharded data has in common: shards whose samples were counted beforehand, and
 //! records that come one after the other.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use super::super::DataError;
 use super::super::images::Picture;
+use super::super::join::chosen_groups;
 
 /// One sample as it comes out of a shard.
 pub(super) struct Record {
@@ -78,6 +80,25 @@ pub(super) trait Source: Send + Sync {
     /// Reads the records of a shard in order, without the first `skip`. A shard may give fewer than were
     /// counted.
     fn read(&self, shard: usize, skip: u64, take: Take<'_>) -> Result<(), DataError>;
+}
+
+/// Groups asked for.
+pub(super) struct Wanted(Option<BTreeSet<u32>>);
+
+impl Wanted {
+    /// All groups, or those named, each of which `known` must hold.
+    ///
+    /// # Errors
+    /// [`DataError::Option`] for the first that it does not hold.
+    pub(super) fn of(known: impl Iterator<Item = u32>, groups: Option<&[u32]>) -> Result<Self, DataError> {
+        let Some(groups) = groups else { return Ok(Self(None)) };
+        chosen_groups(&known.collect(), groups).map(|chosen| Self(Some(chosen)))
+    }
+
+    /// Whether a group is among them.
+    pub(super) fn has(&self, group: u32) -> bool {
+        self.0.as_ref().is_none_or(|chosen| chosen.contains(&group))
+    }
 }
 
 /// Rates closer than this fraction are called the same.

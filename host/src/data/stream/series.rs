@@ -9,7 +9,7 @@ use sedge_recordings::{Limits, SeriesFile, SeriesOptions, SeriesOutline};
 use super::super::images::MAX_CLASSES;
 use super::super::{DataError, LoadOptions};
 use super::cut::Cut;
-use super::record::{Content, Record, SEQUENCE_BITS, Source, Take, Windows, same};
+use super::record::{Content, Record, SEQUENCE_BITS, Source, Take, Wanted, Windows, same};
 
 /// Windows of a shard, about.
 const SHARD_WINDOWS: u64 = 256;
@@ -93,12 +93,17 @@ impl SeriesFiles {
                 same(&source_name, &what, *windows.get_or_insert(here), here)?;
                 let label = labels.number(file.class_names(), outline.label);
                 let group = groups.number(file.group_names(), outline.group).unwrap_or(number as u32);
-                let wanted = load.groups.as_ref().is_none_or(|groups| groups.contains(&group));
-                let count = if wanted { cut.windows() } else { 0 };
-                series.push(Tag { number, label, group, cut, windows: count });
+                series.push(Tag { number, label, group, cut, windows: cut.windows() });
                 number += 1;
             }
             files.push(Ok(Opened { file, series }));
+        }
+        let tags = files.iter().flatten().flat_map(|file| &file.series);
+        let wanted = Wanted::of(tags.map(|tag| tag.group), load.groups.as_deref())?;
+        for tag in files.iter_mut().flatten().flat_map(|file| &mut file.series) {
+            if !wanted.has(tag.group) {
+                tag.windows = 0;
+            }
         }
         let (shards, counts) = shards_of(&files);
         let first = || files.iter().find_map(|file| file.as_ref().err().cloned());

@@ -188,6 +188,16 @@ fn bad_files_and_rows_are_named_and_limited() {
         Err(error) => error.to_string(),
     });
     assert!(said.any(|said| said.contains("a.npz")));
+    let absent = small(LoadOptions { groups: Some(vec![77]), ..windows() });
+    let absent = Stream::open(folder.path(), absent).unwrap_err();
+    assert!(matches!(absent, DataError::Option { option: "groups", .. }), "{absent}");
+    // Beside pictures, a table is only a table.
+    let other = TempDir::new().unwrap();
+    fs::write(other.path().join("labels.csv"), "a,b\n1,2\n").unwrap();
+    fs::create_dir(other.path().join("cat")).unwrap();
+    let picture = image::ImageBuffer::from_pixel(4, 4, image::Rgb([1u8, 2, 3]));
+    picture.save(other.path().join("cat/0.png")).unwrap();
+    assert_eq!(load(other.path(), &windows()).unwrap().modality(), sedge_models::Modality::Image);
     let other = TempDir::new().unwrap();
     fs::write(other.path().join("a.csv"), "ax,ay\n1,2\n").unwrap();
     assert!(matches!(load(other.path(), &windows()), Err(DataError::Empty { .. })));

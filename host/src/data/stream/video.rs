@@ -3,9 +3,9 @@
 
 use std::path::{Path, PathBuf};
 
-use super::super::ffmpeg::{Ffmpeg, Probe, Wanted};
+use super::super::ffmpeg::{Ffmpeg, Probe, Span};
 use super::super::{DataError, LoadOptions};
-use super::record::{Content, Record, SEQUENCE_BITS, Source, Take};
+use super::record::{Content, Record, SEQUENCE_BITS, Source, Take, Wanted};
 
 /// Extensions of videos.
 const KINDS: [&str; 4] = ["mp4", "mkv", "avi", "mjpeg"];
@@ -39,10 +39,11 @@ impl Videos {
     pub(super) fn open(path: &Path, files: &[PathBuf], load: &LoadOptions) -> Result<Self, DataError> {
         let ffmpeg = Ffmpeg::new(load);
         let fps = load.fps.map(f64::from);
+        let wanted = Wanted::of(0..files.len() as u32, load.groups.as_deref())?;
         let (mut chosen, mut about, mut shards) = (Vec::new(), Vec::new(), Vec::new());
         for (number, file) in files.iter().enumerate() {
             let number = number as u32;
-            if load.groups.as_ref().is_some_and(|groups| !groups.contains(&number)) {
+            if !wanted.has(number) {
                 continue;
             }
             let probe = ffmpeg.probe(file)?;
@@ -115,7 +116,7 @@ impl Sequence<'_> {
         let frames = self.frames.saturating_sub(skip);
         let from = self.from + skip as f64 / self.fps;
         let mut decoding =
-            ffmpeg.frames(self.path, &Wanted { from, fps: self.fps, frames, size: self.size })?;
+            ffmpeg.frames(self.path, &Span { from, fps: self.fps, frames, size: self.size })?;
         let mut ended: Option<String> = None;
         for number in skip..self.frames {
             let content = match &ended {

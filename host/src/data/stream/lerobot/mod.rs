@@ -14,7 +14,7 @@ use super::super::ffmpeg::Ffmpeg;
 use super::super::parquet_columns::Table;
 use super::super::{DataError, LoadOptions};
 use super::cut::Cut;
-use super::record::{Content, Record, SEQUENCE_BITS, Source, Take, Windows};
+use super::record::{Content, Record, SEQUENCE_BITS, Source, Take, Wanted, Windows};
 use super::video::Sequence;
 use episodes::Episode;
 use info::{Camera, Info};
@@ -73,9 +73,8 @@ impl LeRobot {
             _ => None,
         };
         let mut episodes = episodes::read(root, &info.split(&load.split)?, video)?;
-        if let Some(groups) = &load.groups {
-            episodes.retain(|episode| groups.contains(&episode.number));
-        }
+        let wanted = Wanted::of(episodes.iter().map(|episode| episode.number), load.groups.as_deref())?;
+        episodes.retain(|episode| wanted.has(episode.number));
         let (mut shards, mut files) = (Vec::new(), Vec::new());
         for episode in &episodes {
             shards.push(match &taken {
