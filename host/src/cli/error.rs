@@ -4,6 +4,7 @@ use std::error::Error;
 use std::io;
 use std::path::PathBuf;
 
+use sedge_boards::BoardError;
 use sedge_models::bundle::BundleError;
 use sedge_models::onnx::OnnxError;
 
@@ -48,6 +49,9 @@ pub enum CliError {
          which a board checks itself"
     )]
     RunDataGone(#[source] DataError),
+    /// A board is not known, or its file cannot be used.
+    #[error(transparent)]
+    Board(#[from] BoardError),
     /// A bundle cannot be read or written.
     #[error(transparent)]
     Bundle(#[from] BundleError),

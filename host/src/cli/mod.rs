@@ -4,6 +4,7 @@
 //! Results go to standard output, progress and errors to standard error. Exit status: 0 done, 1
 //! failed with a reason, 2 wrong usage.
 
+mod boards;
 mod compare;
 mod completions;
 mod differentiate;
@@ -67,6 +68,8 @@ pub enum Command {
     WriteBack(write_back::Args),
     /// Show what a bundle or an ONNX file holds
     Inspect(inspect::Args),
+    /// List the boards that Sedge knows, or explain one
+    Boards(boards::Args),
     /// Print completions for a shell
     Completions(completions::Args),
 }
@@ -88,6 +91,7 @@ pub fn run(cli: Cli, out: &mut dyn Write) -> Result<(), CliError> {
         Command::Differentiate(args) => differentiate::run(&args, out),
         Command::WriteBack(args) => write_back::run(&args, out),
         Command::Inspect(args) => inspect::run(&args, out),
+        Command::Boards(args) => boards::run(&args, out),
         Command::Completions(args) => completions::run(&args, out),
     }
 }
