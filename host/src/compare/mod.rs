@@ -122,7 +122,7 @@ pub fn compare(
         };
         let pretraining = match Pretraining::prepare(Arc::clone(&data), &config) {
             // A method that does not fit the encoder or the data is no fault of the others.
-            Err(PretrainError::Config(why)) => {
+            Err(why @ (PretrainError::Config(_) | PretrainError::Data(_))) => {
                 compared.left_out.push((method.name(), why.to_string()));
                 continue;
             }

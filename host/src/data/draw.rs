@@ -3,6 +3,7 @@
 //! so that any worker at any time draws the same.
 
 use std::fmt::Debug;
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use ndarray::ArrayD;
@@ -88,8 +89,13 @@ pub(super) struct Recipe {
     pub(super) seed: u64,
     /// How far away in order the second view may come from; zero for the sample itself.
     pub(super) neighbours: u64,
+    /// What the encoder of the second part of pairs reads, and how its views are made.
+    pub(super) second: Option<(InputSpec, WindowAugment)>,
     pub(super) sampler: Arc<dyn Sampler>,
 }
+
+/// Purpose of the draw of a view of a pair's second part; those of the first have the numbers below.
+const SECOND_VIEW: u64 = 1 << 33;
 
 /// The samples of one batch, about to be made into a step's inputs.
 #[derive(Clone, Copy, Debug)]
@@ -182,21 +188,48 @@ impl<'a> Draw<'a> {
                 augment.view(&image, size, &mut rng, out)?;
             }
             (Augment::Window(augment), _, Some(window)) => {
-                let source = WindowSource::new(window, spec.shape[1], &spec.mean, &spec.std)?;
-                augment.view(&source, &mut rng, out)?;
+                return window_view(augment, window, spec, &mut rng, out);
             }
             _ => return Err(self.wrong_augment()),
         }
         Ok(normalise(out, &spec.mean, &spec.std)?)
     }
 
-    fn neighbour(&self, index: usize, rng: &mut ChaCha8Rng) -> usize {
-        let span = self.recipe.neighbours;
-        if span == 0 {
-            return index;
+    /// An augmented view of the second part of each pair, normalised, `[samples, channels, length]`.
+    ///
+    /// # Errors
+    /// [`DataError::Mismatch`] when samples are no pairs, or the loader was not told what is to be read of
+    /// their second part; otherwise as [`Self::views`].
+    pub fn seconds(&self) -> Result<ArrayD<f32>, DataError> {
+        let refused = || DataError::Mismatch {
+            found: "samples of one part".to_owned(),
+            wanted: "pairs of an image and a window".to_owned(),
+            mend: "choose a recording with both",
+        };
+        let (spec, augment) = self.recipe.second.as_ref().ok_or_else(refused)?;
+        let mut views = vec![0.0; self.len() * spec.values()];
+        for (&index, out) in self.indices.iter().zip(views.chunks_exact_mut(spec.values().max(1))) {
+            let window = self.data.window(index).ok_or_else(refused)?;
+            window_view(augment, window, spec, &mut self.rng(index, SECOND_VIEW), out)?;
         }
+        batch_array(self.len(), spec, views)
+    }
+
+    fn neighbour(&self, index: usize, rng: &mut ChaCha8Rng) -> usize {
+        match self.recipe.neighbours {
+            0 => index,
+            span => rng.random_range(self.near(index, span)),
+        }
+    }
+
+    /// The samples around `index` that are of the same uninterrupted stream and
+    /// at most `span` of [`Dataset::order`] away, itself among them.
+    pub fn near(&self, index: usize, span: u64) -> RangeInclusive<usize> {
         let order = self.data().order();
         let (mut first, mut last) = (index, index);
+        if index >= order.len() {
+            return first..=last;
+        }
         // Order falls where one stream ends and the next begins.
         while first > 0 && order[first - 1] < order[first] && order[index] - order[first - 1] <= span {
             first -= 1;
@@ -207,7 +240,7 @@ impl<'a> Draw<'a> {
         {
             last += 1;
         }
-        rng.random_range(first..=last)
+        first..=last
     }
 
     fn wrong_augment(&self) -> DataError {
@@ -217,6 +250,19 @@ impl<'a> Draw<'a> {
             mend: "choose the augmentation of that modality",
         }
     }
+}
+
+/// An augmented view of a window, normalised, into `out`.
+fn window_view(
+    augment: &WindowAugment,
+    window: &[f32],
+    spec: &InputSpec,
+    rng: &mut ChaCha8Rng,
+    out: &mut [f32],
+) -> Result<(), DataError> {
+    let source = WindowSource::new(window, spec.shape[1], &spec.mean, &spec.std)?;
+    augment.view(&source, rng, out)?;
+    Ok(normalise(out, &spec.mean, &spec.std)?)
 }
 
 /// The tokens of a text before its padding.

@@ -30,18 +30,7 @@ impl Dataset {
     /// # Errors
     /// [`DataError::Option`] for the first group that the data does not have, and when there is none.
     pub fn check_groups(&self, groups: &[u32]) -> Result<BTreeSet<u32>, DataError> {
-        let known: BTreeSet<u32> = self.groups.iter().copied().collect();
-        let wanted = "one or more groups of the data: subjects, or recordings by number";
-        let refused = |found| Err(DataError::Option { option: "groups", found, wanted });
-        if groups.is_empty() {
-            return refused("empty".to_owned());
-        }
-        if let Some(absent) = groups.iter().find(|group| !known.contains(group)) {
-            let names: Vec<String> = known.iter().take(MOST_NAMED).map(u32::to_string).collect();
-            let more = if known.len() > MOST_NAMED { ", ..." } else { "" };
-            return refused(format!("{absent}, where the data has {}{more}", names.join(", ")));
-        }
-        Ok(groups.iter().copied().collect())
+        chosen_groups(&self.groups.iter().copied().collect(), groups)
     }
 
     /// At most `limit` samples, evenly spread.
@@ -88,6 +77,21 @@ impl Dataset {
         self.skipped.append(other.skipped);
         Ok(self)
     }
+}
+
+/// `groups` as a set, each among those that are known.
+pub(super) fn chosen_groups(known: &BTreeSet<u32>, groups: &[u32]) -> Result<BTreeSet<u32>, DataError> {
+    let wanted = "one or more groups of the data: subjects, or recordings by number";
+    let refused = |found| Err(DataError::Option { option: "groups", found, wanted });
+    if groups.is_empty() {
+        return refused("empty".to_owned());
+    }
+    if let Some(absent) = groups.iter().find(|group| !known.contains(group)) {
+        let names: Vec<String> = known.iter().take(MOST_NAMED).map(u32::to_string).collect();
+        let more = if known.len() > MOST_NAMED { ", ..." } else { "" };
+        return refused(format!("{absent}, where the data has {}{more}", names.join(", ")));
+    }
+    Ok(groups.iter().copied().collect())
 }
 
 /// The samples whose group is one of `groups`.

@@ -1,5 +1,7 @@
 //! How data is to be loaded: what to take, into what shape, and how much may go wrong.
 
+use std::path::PathBuf;
+
 use sedge_models::Modality;
 use serde::{Deserialize, Serialize};
 
@@ -32,6 +34,15 @@ pub struct LoadOptions {
     /// Takes of a stream each frame together with the IMU window around its time; frames without a
     /// whole window are left out. Then `modality` says nothing.
     pub pairs: bool,
+    /// Which camera of a robot's data set; the first by name, by default.
+    pub camera: Option<String>,
+    /// Which features of a robot's data set make the channels of windows, one after the other;
+    /// `observation.state`, or else all that begin with `observation.`, by default.
+    pub features: Option<Vec<String>>,
+    /// Frames a second that are taken of a video; all, by default.
+    pub fps: Option<f32>,
+    /// The program `ffmpeg`, with `ffprobe` beside it; on the search path, by default.
+    pub ffmpeg: Option<PathBuf>,
     /// Tokens that a text is given: bytes and, where it is shorter, padding.
     pub length: usize,
     /// Rows in a window.
@@ -61,6 +72,10 @@ impl Default for LoadOptions {
             image_size: None,
             modality: None,
             pairs: false,
+            camera: None,
+            features: None,
+            fps: None,
+            ffmpeg: None,
             length: 128,
             window: 128,
             stride: 64,
@@ -93,7 +108,9 @@ impl LoadOptions {
         require("length", self.length, |n| (2..=MAX_TEXT).contains(n), length)?;
         require("stride", self.stride, |n| *n > 0, one_or_more)?;
         require("workers", self.workers, |n| (1..=MAX_WORKERS).contains(n), "1 to 64")?;
-        for (option, rate) in [("rate_hz", self.rate_hz), ("source_rate_hz", self.source_rate_hz)] {
+        for (option, rate) in
+            [("rate_hz", self.rate_hz), ("source_rate_hz", self.source_rate_hz), ("fps", self.fps)]
+        {
             require(option, rate.unwrap_or(1.0), |r| r.is_finite() && *r > 0.0, "above zero")?;
         }
         let named = !self.split.is_empty() && !self.split.contains(['/', '\\']);

@@ -16,7 +16,7 @@ use sedge_models::onnx::{initializers, replace_initializers};
 use sedge_models::{InputSpec, Modality, Tensors};
 
 use super::MeasureError;
-use crate::data::Dataset;
+use crate::data::{Augment, Dataset};
 use crate::encoder::{EncoderError, Trained, onnx};
 use crate::pretrain::{DataSettings, PretrainConfig, Pretrained};
 
@@ -51,7 +51,7 @@ impl Subject {
     /// # Errors
     /// When the run cannot be read or its weights do not fit its architecture.
     pub fn of_run(path: &Path) -> Result<Self, MeasureError> {
-        let Pretrained { config, header, encoder } = Pretrained::read(path)?;
+        let Pretrained { config, header, encoder, .. } = Pretrained::read(path)?;
         let onnx = onnx(&encoder, Form::Folded)?;
         let (input, epochs) = (encoder.input, Some(header.position.epoch));
         Ok(Self { onnx, shape: input.shape.clone(), input: Some(input), config: Some(config), epochs })
@@ -66,7 +66,12 @@ impl Subject {
         let Bundle { manifest, encoder, .. } = Bundle::read(path)?;
         let config = PretrainConfig::from_toml(&manifest.made_by.config, path);
         let config = config.inspect_err(|why| tracing::info!("how it was made is not known: {why}")).ok();
-        let (input, epochs) = (manifest.input, Some(manifest.made_by.epochs));
+        // The second encoder of a run that trained two is none of the configuration's architecture.
+        let input = manifest.input;
+        let own =
+            |config: &PretrainConfig| Augment::from(config.augment.clone()).modality() == input.modality;
+        let config = config.filter(own);
+        let epochs = Some(manifest.made_by.epochs);
         Ok(Self { onnx: encoder, shape: input.shape.clone(), input: Some(input), config, epochs })
     }
 
@@ -120,6 +125,10 @@ impl Subject {
             stride: Some(data.stride),
             source_rate_hz: data.source_rate_hz,
             accel_in_g: Some(data.accel_in_g),
+            camera: data.camera.clone(),
+            features: data.features.clone(),
+            fps: data.fps,
+            ffmpeg: data.ffmpeg.clone(),
             ..DataSettings::default()
         })
     }

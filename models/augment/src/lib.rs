@@ -20,6 +20,7 @@ mod window;
 
 pub use error::AugmentError;
 pub use image::{ImageAugment, ImageSource, Size, resize_center};
+pub use random::normal_pair;
 pub use text::TextAugment;
 pub use window::{WindowAugment, WindowSource};
 
