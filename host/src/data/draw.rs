@@ -9,12 +9,12 @@ use std::sync::Arc;
 use ndarray::ArrayD;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
-use sedge_augment::{ImageAugment, Size, WindowAugment, WindowSource, normalise};
+use sedge_augment::{ImageAugment, Size, TextAugment, WindowAugment, WindowSource, normalise};
 use sedge_models::compile::VIEWS;
-use sedge_models::{InputSpec, Modality};
+use sedge_models::{InputSpec, Modality, text};
 
+use super::DataError;
 use super::dataset::{Dataset, batch_array};
-use super::{DataError, Samples};
 
 /// Inputs of one training step by name.
 pub type Inputs = Vec<(String, ArrayD<f32>)>;
@@ -46,6 +46,8 @@ pub enum Augment {
     Image(ImageAugment),
     /// Of windows.
     Window(WindowAugment),
+    /// Of texts.
+    Text(TextAugment),
 }
 
 impl Augment {
@@ -54,6 +56,7 @@ impl Augment {
         match self {
             Self::Image(_) => Modality::Image,
             Self::Window(_) => Modality::Imu,
+            Self::Text(_) => Modality::Text,
         }
     }
 
@@ -62,6 +65,7 @@ impl Augment {
         match modality {
             Modality::Image => Self::Image(ImageAugment::default()),
             Modality::Imu => Self::Window(WindowAugment::default()),
+            Modality::Text => Self::Text(TextAugment::default()),
         }
     }
 
@@ -70,6 +74,7 @@ impl Augment {
         match modality {
             Modality::Image => Self::Image(ImageAugment::none()),
             Modality::Imu => Self::Window(WindowAugment::none()),
+            Modality::Text => Self::Text(TextAugment::none()),
         }
     }
 }
@@ -174,6 +179,9 @@ impl<'a> Draw<'a> {
         let Recipe { spec, augment, .. } = self.recipe;
         let mut rng = self.rng(index, which);
         let index = if which == 1 { self.neighbour(index, &mut rng) } else { index };
+        if let (Augment::Text(augment), Some(tokens)) = (augment, self.data.text(index)) {
+            return Ok(augment.view(written(tokens), text::PAD, &mut rng, out)?);
+        }
         match (augment, self.data.image(index), self.data.window(index)) {
             (Augment::Image(augment), Some(image), _) => {
                 let size = Size { width: spec.shape[2], height: spec.shape[1] };
@@ -236,10 +244,9 @@ impl<'a> Draw<'a> {
     }
 
     fn wrong_augment(&self) -> DataError {
-        let kind = |is_image: bool| if is_image { "images" } else { "windows" };
         DataError::Mismatch {
-            found: kind(matches!(self.data().samples(), Samples::Images { .. })).to_owned(),
-            wanted: format!("augmented as {}", kind(matches!(self.recipe.augment, Augment::Image(_)))),
+            found: self.data().samples().kind().to_owned(),
+            wanted: format!("augmented as {}", self.recipe.augment.modality()),
             mend: "choose the augmentation of that modality",
         }
     }
@@ -256,6 +263,12 @@ fn window_view(
     let source = WindowSource::new(window, spec.shape[1], &spec.mean, &spec.std)?;
     augment.view(&source, rng, out)?;
     Ok(normalise(out, &spec.mean, &spec.std)?)
+}
+
+/// The tokens of a text before its padding.
+pub fn written(text: &[u16]) -> &[u16] {
+    let end = text.iter().position(|token| *token == text::PAD).unwrap_or(text.len());
+    text.get(..end).unwrap_or(text)
 }
 
 /// A generator of its own for every combination of four numbers.

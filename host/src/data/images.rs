@@ -24,6 +24,11 @@ pub(super) struct Picture {
 }
 
 impl Picture {
+    /// From RGB bytes, of which there are three a pixel.
+    pub(super) fn new(width: usize, height: usize, rgb: Vec<u8>) -> Self {
+        Self { width, height, rgb }
+    }
+
     /// Memory of the pixels.
     pub(super) fn bytes(&self) -> usize {
         self.rgb.len()

@@ -324,7 +324,7 @@ fn column_values<D: DataType>(
 
 /// Runs a piece of the `parquet` crate. It is written for honest files and indexes and asserts
 /// freely; a panic there means a broken file. Nothing of it is used after one.
-fn contained<T>(
+pub(super) fn contained<T>(
     path: &Path,
     place: &str,
     work: impl FnOnce() -> Result<T, ParquetError>,

@@ -349,7 +349,7 @@ impl Objective {
     }
 
     /// Why the loss of a batch is not the mean of its micro-batches' losses, where it is not.
-    pub(crate) fn couples_samples(&self) -> Option<&'static str> {
+    pub fn couples_samples(&self) -> Option<&'static str> {
         match self {
             Self::NtXent { .. } => Some("every sample of the batch is a negative of every other"),
             Self::MocoV3 { .. } => Some("the keys of a batch are each other's negatives"),

@@ -14,6 +14,9 @@ pub(crate) mod write;
 pub(crate) use check::{default_opset, model as check_written, place};
 pub(crate) use edit::lift;
 pub use edit::{initializers, replace_initializers};
+/// The messages of ONNX files.
+pub use tract_onnx::pb;
+
 pub use error::OnnxError;
 pub use inspect::{OnnxSummary, ValueSummary};
 pub use join::join;

@@ -14,30 +14,40 @@ mod distil;
 mod frame_rotation;
 mod mae;
 mod masked;
+mod masked_tokens;
 mod mocov2;
 mod mocov3;
 mod next_segment;
+mod next_sentence;
+mod next_token;
 mod predictive_coding;
+mod rbm;
 mod rotation;
+mod sentences;
 mod simclr;
 mod simsiam;
 mod temporal_contrast;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod text_tests;
 mod vicreg;
 
-use sedge_augment::{ImageAugment, WindowAugment};
+use sedge_augment::{ImageAugment, TextAugment, WindowAugment};
 use sedge_models::architecture::Architecture;
 use sedge_models::objective::Objective;
 use sedge_models::{InputSpec, Modality};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use super::config::{ConfigError, PretrainConfig};
+use super::config::{ConfigError, PretrainConfig, Schedule};
 use crate::data::Sampler;
 
 /// Modalities of images and of sensor windows.
 const IMAGES_AND_WINDOWS: &[Modality] = &[Modality::Image, Modality::Imu];
+
+/// Every modality.
+const EVERY: &[Modality] = &[Modality::Image, Modality::Imu, Modality::Text];
 
 /// A method at work on one encoder and one kind of sample: what the step is made of, and, as a
 /// [`Sampler`], what it is given.
@@ -93,11 +103,15 @@ trait Known: Pretext + Sized + 'static {
     /// How much views are changed unless the run says so itself.
     const VIEWS: Strength = Strength::Strong;
 
+    /// How the learning rate goes on after warm-up unless the run says so itself.
+    const SCHEDULE: Schedule = Schedule::Cosine;
+
     /// The encoder, by the name of a preset, that is trained unless the run says so itself.
     fn preset(modality: Modality) -> &'static str {
         match modality {
             Modality::Image => "image-small",
             Modality::Imu => "imu-small",
+            Modality::Text => "text-small",
         }
     }
 
@@ -111,11 +125,11 @@ trait Known: Pretext + Sized + 'static {
 /// How much the views of a method are changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Strength {
-    /// Crops, colours, noise and rotations, as methods need that compare views.
+    /// Crops, colours, noise, rotations and deletions, as methods need that compare views.
     Strong,
-    /// Crops, windows as they are, for methods by which left is not right.
+    /// Crops, windows and texts as they are, for methods by which left is not right.
     Crops,
-    /// Crops and mirrored images, windows as they are, for methods that predict what they were shown.
+    /// Crops and mirrored images, windows and texts as they are, for methods that predict what they were shown.
     Light,
 }
 
@@ -143,6 +157,11 @@ macro_rules! methods {
             /// The encoder, by the name of a preset, that it trains unless told otherwise.
             pub fn preset(self, modality: Modality) -> &'static str {
                 match self { $(Self::$name => <$kind>::preset(modality),)* }
+            }
+
+            /// How the learning rate goes on after warm-up unless the run says so itself.
+            pub fn schedule(self) -> Schedule {
+                match self { $(Self::$name => <$kind>::SCHEDULE,)* }
             }
 
             fn strength(self) -> Strength {
@@ -201,6 +220,8 @@ methods! {
     Masked = masked::Masked,
     /// Reconstruction of a sample from a corrupted one (Vincent et al. 2008)
     Denoising = denoising::Denoising,
+    /// Restricted Boltzmann machines, one a layer (Hinton, Osindero & Teh 2006)
+    Rbm = rbm::Boltzmann,
     /// Prediction of what is to come in a window, among others (van den Oord et al. 2018)
     Cpc = predictive_coding::PredictiveCoding,
     /// Whether two windows follow each other, in this order (Misra et al. 2016)
@@ -213,6 +234,12 @@ methods! {
     CrossModal = cross_modal::CrossModal,
     /// Prediction of a large encoder's embeddings (Romero et al. 2015; Navaneet et al. 2021)
     Distil = distil::Distil,
+    /// Prediction of hidden bytes of a text (Devlin et al. 2019)
+    MaskedTokens = masked_tokens::MaskedTokens,
+    /// Prediction of every next byte of a text (Radford et al. 2018)
+    NextToken = next_token::NextToken,
+    /// Whether two lines of text follow each other (Devlin et al. 2019)
+    NextSentence = next_sentence::NextSentence,
     /// Prediction of what a slow teacher makes of the whole sample (Baevski et al. 2022)
     #[value(name = "data2vec")]
     #[serde(rename = "data2vec")]
@@ -267,6 +294,14 @@ impl Method {
         match self.strength() {
             Strength::Strong => WindowAugment::default(),
             Strength::Crops | Strength::Light => WindowAugment::none(),
+        }
+    }
+
+    /// How views of texts are made unless the run says so itself.
+    pub fn text_augment(self) -> TextAugment {
+        match self.strength() {
+            Strength::Strong => TextAugment::default(),
+            _ => TextAugment::none(),
         }
     }
 }
