@@ -23,7 +23,8 @@ pub enum DataError {
     /// No reader knows this kind of data.
     #[error(
         "{} is no data that is known here; give a .parquet, .npz, .csv, .mcap or .tar file, a video (.mp4, \
-         .mkv, .avi or .mjpeg), a folder of images or of such files, a LeRobot data set, or `sim`",
+         .mkv, .avi or .mjpeg), texts (.txt, .log, .jsonl or .tsv), a folder of images or of such files, a LeRobot \
+         data set, `sim` or `sim-logs`",
         path.display()
     )]
     UnknownKind {
@@ -199,6 +200,22 @@ pub enum DataError {
         found: usize,
         /// The length wanted.
         wanted: usize,
+    },
+    /// A token that there is none of.
+    #[error("a text holds the token {token}; bytes are 0 to 255, and the last token is 258")]
+    Token {
+        /// Its number.
+        token: u16,
+    },
+    /// A file of texts that cannot be read further.
+    #[error("{}, {place}: {why}", path.display())]
+    Text {
+        /// The file.
+        path: PathBuf,
+        /// Where in it.
+        place: String,
+        /// What is wrong, and how to mend it.
+        why: String,
     },
     /// A sample that is not there.
     #[error("sample {index} was asked for, but the data set has {len}")]

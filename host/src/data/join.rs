@@ -99,12 +99,13 @@ fn indices_of(data: &Dataset, groups: &BTreeSet<u32>) -> Vec<usize> {
     (0..data.len()).filter(|&index| groups.contains(&data.groups[index])).collect()
 }
 
-/// Kind, extents of images, extents of windows, and rate.
+/// Kind, extents of images, extents of windows (of texts, their length), and rate.
 type Shape = (&'static str, [usize; 2], [usize; 2], f32);
 
 fn shape(samples: &Samples) -> Shape {
     let pictures = samples.pictures().map_or([0; 2], |p| [p.height, p.width]);
-    let windows = samples.windows().map_or(([0; 2], 0.0), |w| ([w.channels, w.length], w.rate_hz));
+    let length = samples.texts().map_or(0, |texts| texts.length);
+    let windows = samples.windows().map_or(([1, length], 0.0), |w| ([w.channels, w.length], w.rate_hz));
     (samples.kind(), pictures, windows.0, windows.1)
 }
 

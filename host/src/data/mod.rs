@@ -26,10 +26,11 @@ pub mod stream;
 mod streams;
 #[cfg(test)]
 mod testing;
+mod text;
 mod windows;
 
 pub use dataset::{ChannelStats, Dataset, Labels};
-pub use draw::{Augment, Draw, Inputs, Sampler, TwoViews};
+pub use draw::{Augment, Draw, Inputs, Sampler, TwoViews, written};
 pub use epoch::Epoch;
 pub use error::DataError;
 pub use load::load;

@@ -28,6 +28,7 @@ pub(super) fn load_mcap(name: &str, path: &Path, options: &LoadOptions) -> Resul
     }
     let open = || McapStream::open(path, &Limits::default()).map(|s| s.map(|e| e.map_err(DataError::from)));
     match options.modality {
+        Some(Modality::Text) => no_texts(),
         Some(Modality::Imu) => imu_windows(name, open()?, options, None),
         Some(Modality::Image) => frames(name, open()?, options, None),
         None => match frames(name, open()?, options, None) {
@@ -50,9 +51,15 @@ pub(super) fn load_sim(spec: &str, options: &LoadOptions) -> Result<Dataset, Dat
         return pairs::load(spec, rig.map(Ok), usual, options, Some(&truths));
     }
     match options.modality {
+        Some(Modality::Text) => no_texts(),
         Some(Modality::Imu) => imu_windows(spec, rig.without_camera().map(Ok), options, Some(&truths)),
         _ => frames(spec, rig.map(Ok), options, Some(&truths)),
     }
+}
+
+fn no_texts() -> Result<Dataset, DataError> {
+    let wanted = "image or imu: a stream of a camera and an IMU has no texts";
+    Err(DataError::Option { option: "modality", found: Modality::Text.to_string(), wanted })
 }
 
 /// The usual step between the IMU samples of an MCAP file; no picture is decoded for it.
