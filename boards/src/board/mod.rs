@@ -17,6 +17,7 @@ use serde::{Deserialize, Serialize};
 
 pub use check::{MAX_DEVICES, MAX_TEXT, MAX_WORDS};
 pub use chip::SensorChip;
+pub(crate) use detect::read_text;
 pub use detect::{Detected, Evidence, detect};
 pub use spec::{
     BudgetSpec, BusKind, BusSpec, CameraKind, CameraSpec, Detect, Driver, Line, MemorySpec, PinSpec,
