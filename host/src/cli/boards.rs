@@ -95,7 +95,8 @@ mod tests {
         for said in ["tmp105", "0x48", "/dev/i2c-1", "/dev/video0", "sedge.board=virtual-pi", "line 17"] {
             assert!(text.contains(said), "{said}: {text}");
         }
-        let json: serde_json::Value = serde_json::from_str(&shown(Some("rpi5"), true, false).unwrap()).unwrap();
+        let json: serde_json::Value =
+            serde_json::from_str(&shown(Some("rpi5"), true, false).unwrap()).unwrap();
         assert_eq!(json["sensors"][0]["chip"], "mpu6050");
     }
 
