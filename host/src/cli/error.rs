@@ -16,6 +16,7 @@ use crate::files::FileError;
 use crate::measure::MeasureError;
 use crate::pretrain::{ConfigError, PretrainError};
 use crate::report::ReportError;
+use crate::watch::WatchError;
 
 /// Why a command failed.
 #[derive(Debug, thiserror::Error)]
@@ -33,6 +34,9 @@ pub enum CliError {
     /// Pretraining failed.
     #[error(transparent)]
     Pretrain(#[from] PretrainError),
+    /// A run cannot be shown, or a step not be run again.
+    #[error(transparent)]
+    Watch(Box<WatchError>),
     /// An encoder cannot be measured.
     #[error(transparent)]
     Measure(Box<MeasureError>),
@@ -99,6 +103,12 @@ pub enum CliError {
     /// The quickstart failed.
     #[error(transparent)]
     Quickstart(Box<crate::quickstart::QuickstartError>),
+}
+
+impl From<WatchError> for CliError {
+    fn from(error: WatchError) -> Self {
+        Self::Watch(Box::new(error))
+    }
 }
 
 impl From<MeasureError> for CliError {

@@ -14,6 +14,8 @@ mod export;
 mod inspect;
 mod pretrain;
 mod quickstart;
+mod replay;
+mod report;
 mod shown;
 mod write_back;
 
@@ -50,6 +52,10 @@ pub enum Command {
     Quickstart(quickstart::Args),
     /// Pretrain an encoder without labels
     Pretrain(Box<pretrain::Args>),
+    /// Show a run as one page that opens without a network
+    Report(report::Args),
+    /// Run a step again that was not finite, and see where it went wrong
+    Replay(replay::Args),
     /// Pretrain by several methods and measure them side by side
     Compare(Box<compare::Args>),
     /// Measure an encoder: neighbours, linear probe, few labels, against references
@@ -77,6 +83,8 @@ pub fn run(cli: Cli, out: &mut dyn Write) -> Result<(), CliError> {
     match cli.command {
         Command::Quickstart(args) => quickstart::run(&args, out),
         Command::Pretrain(args) => pretrain::run(*args, out),
+        Command::Report(args) => report::run(&args, out),
+        Command::Replay(args) => replay::run(&args, out),
         Command::Compare(args) => compare::run(*args, out),
         Command::Evaluate(args) => evaluate::run(&args, out),
         Command::Export(args) => export::run(&args, out),
