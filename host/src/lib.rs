@@ -4,6 +4,7 @@
 pub mod budget;
 pub mod cli;
 pub mod compare;
+pub mod cost;
 pub mod data;
 pub mod differentiate;
 pub mod encoder;
@@ -15,3 +16,4 @@ pub mod measure;
 pub mod pretrain;
 pub mod quickstart;
 pub mod report;
+pub mod watch;

@@ -66,6 +66,16 @@ fn methods_are_measured_side_by_side_and_a_second_start_finds_them_done() {
 }
 
 #[test]
+fn a_stack_of_boltzmann_machines_is_a_row_like_any_other() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut plan = plan(folder.path());
+    plan.methods = vec![Method::Rbm];
+    plan.settings.epochs = Some(3);
+    let compared = run(&plan, &Stop::new()).unwrap();
+    assert_eq!((compared.rows.len(), compared.rows[0].config.architecture_name().as_str()), (1, "imu-mlp"));
+}
+
+#[test]
 fn a_stop_leaves_runs_to_go_on_with_and_other_settings_are_not_mixed_in() {
     let folder = tempfile::tempdir().unwrap();
     let plan = plan(folder.path());

@@ -3,10 +3,11 @@
 
 use prost::Message;
 use sedge_models::architecture::{Architecture, Form, fold};
-use sedge_models::compile::{Recipe, compile};
+use sedge_models::compile::{Recipe, SECOND, compile};
 use sedge_models::lora;
 use sedge_models::objective::{Objective, ProjectionHead};
 use sedge_models::onnx::build::Batch;
+use sedge_models::onnx::{join, pb::ModelProto};
 use sedge_models::optimizer::Optimizer;
 use sedge_models::selection::{Choice, Selection, SelectionError, describe_stages};
 use sedge_models::{InputSpec, Tensors, TrainingStep};
@@ -14,6 +15,8 @@ use sedge_models::{InputSpec, Tensors, TrainingStep};
 use super::EncoderError;
 use crate::pretrain::{OptimizerName, Pretext, PretrainConfig};
 
+/// How far, of its norm, LARS lets a step of rate one move a weight (You et al. 2017; SimCLR uses the same).
+const LARS_TRUST: f32 = 1e-3;
 /// Width of the space in which views are contrasted.
 const PROJECTION: usize = 32;
 
@@ -44,10 +47,72 @@ pub(crate) fn head(architecture: &Architecture) -> ProjectionHead {
     ProjectionHead::new(architecture.embedding_dim(), PROJECTION)
 }
 
-fn optimizer(name: OptimizerName) -> Optimizer {
-    match name {
-        OptimizerName::Adamw => Optimizer::ADAMW,
-        OptimizerName::Sgd => Optimizer::SGD,
+/// How all weights are trained.
+struct Training {
+    optimizer: Optimizer,
+    lr: f32,
+    weight_decay: f32,
+    clip_norm: Option<f32>,
+    accumulate: usize,
+    seed: u64,
+}
+
+impl Training {
+    fn of(config: &PretrainConfig) -> Self {
+        let momentum = config.momentum as f32;
+        let optimizer = match config.optimizer {
+            OptimizerName::Adamw => Optimizer::ADAMW,
+            OptimizerName::Sgd => Optimizer::Sgd { momentum },
+            OptimizerName::Lars => Optimizer::Lars { momentum, trust: LARS_TRUST },
+        };
+        Self {
+            optimizer,
+            lr: config.lr as f32,
+            weight_decay: config.weight_decay as f32,
+            clip_norm: config.clip_norm.map(|norm| norm as f32),
+            accumulate: config.accumulate,
+            seed: config.seed,
+        }
+    }
+
+    /// Every layer of `encoder` trained for `objective`.
+    fn recipe(self, encoder: Whole, objective: Objective) -> Recipe {
+        let Whole { graph, trained, statistics } = encoder;
+        let Self { optimizer, lr, weight_decay, clip_norm, accumulate, seed } = self;
+        Recipe {
+            statistics,
+            optimizer,
+            lr,
+            weight_decay,
+            clip_norm,
+            accumulate,
+            seed,
+            ..Recipe::new(graph, trained, objective)
+        }
+    }
+}
+
+/// An encoder as it is trained: the graph for a batch, and of its weights those that are learned.
+struct Whole {
+    graph: ModelProto,
+    trained: Vec<String>,
+    statistics: Tensors,
+}
+
+impl Whole {
+    fn new(encoder: Trained, batch: usize, keep: Option<usize>) -> Result<Self, EncoderError> {
+        let Trained { architecture, input, weights } = encoder;
+        let graph = architecture.training_graph(batch, &input.shape, &weights, keep)?;
+        let trained = choose(&architecture, &weights, &Selection::All)?.trained;
+        Ok(Self { graph, trained, statistics: weights })
+    }
+
+    /// Both in one graph, `other` under [`SECOND`].
+    fn beside(mut self, other: Self) -> Result<Self, EncoderError> {
+        let renamed = |name: String| format!("{SECOND}.{name}");
+        self.trained.extend(other.trained.into_iter().map(renamed));
+        self.statistics.extend(other.statistics.into_iter().map(|(name, value)| (renamed(name), value)));
+        Ok(Self { graph: join(self.graph, other.graph, SECOND)?, ..self })
     }
 }
 
@@ -75,11 +140,27 @@ pub fn pretraining_step(
     pretext: &dyn Pretext,
 ) -> Result<TrainingStep, EncoderError> {
     let encoder = Trained::fresh(&config.architecture, input, config.seed)?;
-    let rates = (config.lr as f32, config.weight_decay as f32);
-    let (rows, keep) = (pretext.rows(config.batch), pretext.keep());
-    let optimizer = optimizer(config.optimizer);
-    let recipe = full(&encoder, (rows, keep), pretext.objective(), optimizer, rates, config.seed)?;
-    Ok(config.device.compile(recipe)?)
+    let encoder = Whole::new(encoder, pretext.rows(config.batch), pretext.keep())?;
+    Ok(config.device.compile(Training::of(config).recipe(encoder, pretext.objective()))?)
+}
+
+/// [`pretraining_step`] of two encoders at once: beside the configuration's, the one that `pretext` names for the
+/// second part of samples, which reads `second`. Its input is called [`SECOND`], its weights `second.` and their
+/// names.
+///
+/// # Errors
+/// As [`pretraining_step`].
+pub fn pair_step(
+    config: &PretrainConfig,
+    input: &InputSpec,
+    (architecture, second): (&Architecture, &InputSpec),
+    pretext: &dyn Pretext,
+) -> Result<TrainingStep, EncoderError> {
+    let first = Trained::fresh(&config.architecture, input, config.seed)?;
+    let second = Trained::fresh(architecture, second, config.seed.wrapping_add(1))?;
+    let rows = pretext.rows(config.batch);
+    let both = Whole::new(first, rows, pretext.keep())?.beside(Whole::new(second, rows, None)?)?;
+    Ok(config.device.compile(Training::of(config).recipe(both, pretext.objective()))?)
 }
 
 /// The step that trains every layer of `encoder` and a linear classifier by cross entropy with AdamW,
@@ -95,30 +176,10 @@ pub fn supervised_step(
     weight_decay: f32,
     seed: u64,
 ) -> Result<TrainingStep, EncoderError> {
-    let objective = Objective::CrossEntropy { classes };
-    Ok(compile(full(encoder, (batch, None), objective, Optimizer::ADAMW, (lr, weight_decay), seed)?)?)
-}
-
-/// Every layer of `encoder` trained for `objective`.
-fn full(
-    encoder: &Trained,
-    (batch, keep): (usize, Option<usize>),
-    objective: Objective,
-    optimizer: Optimizer,
-    (lr, weight_decay): (f32, f32),
-    seed: u64,
-) -> Result<Recipe, EncoderError> {
-    let Trained { architecture, input, weights } = encoder;
-    let graph = architecture.training_graph(batch, &input.shape, weights, keep)?;
-    let trained = choose(architecture, weights, &Selection::All)?.trained;
-    Ok(Recipe {
-        statistics: weights.clone(),
-        optimizer,
-        lr,
-        weight_decay,
-        seed,
-        ..Recipe::new(graph, trained, objective)
-    })
+    let optimizer = Optimizer::ADAMW;
+    let training = Training { optimizer, lr, weight_decay, clip_norm: None, accumulate: 1, seed };
+    let encoder = Whole::new(encoder.clone(), batch, None)?;
+    Ok(compile(training.recipe(encoder, Objective::CrossEntropy { classes }))?)
 }
 
 /// The step that a board runs: batch norm folded away, the selected part and the projection head

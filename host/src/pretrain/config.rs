@@ -6,14 +6,16 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use sedge_augment::{AugmentError, ImageAugment, WindowAugment};
+use sedge_augment::{AugmentError, ImageAugment, TextAugment, WindowAugment};
 use sedge_models::Modality;
 use sedge_models::architecture::{Architecture, ArchitectureError};
+use sedge_models::compile::MAX_MICRO_BATCHES;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::method::Method;
+use crate::cost::{MAX_G_PER_KWH, WORLD_G_PER_KWH};
 use crate::data::stream::{MAX_BAD, Stream, StreamOptions};
 use crate::data::{Augment, DataError, LoadOptions, MAX_WORKERS, Origin, load};
 use crate::gpu::{Device, Precision};
@@ -24,8 +26,11 @@ use crate::gpu::{Device, Precision};
 pub enum OptimizerName {
     /// Adam with decoupled weight decay (Loshchilov & Hutter 2019)
     Adamw,
-    /// Gradient descent with momentum 0.9
+    /// Gradient descent with momentum
     Sgd,
+    /// Gradient descent with momentum whose rate follows each weight's norm, for large batches; biases and
+    /// norms move by plain gradient descent (You et al. 2017)
+    Lars,
 }
 
 /// What the learning rate does after warm-up.
@@ -64,6 +69,24 @@ pub struct DataConfig {
     /// What to take of a recording that has both.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub modality: Option<Modality>,
+    /// Takes each frame of a recording together with the IMU window around its time.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub pairs: bool,
+    /// Camera taken of a robot's data set.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub camera: Option<String>,
+    /// Features of a robot's data set that make the channels of windows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub features: Option<Vec<String>>,
+    /// Frames a second that are taken of a video.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fps: Option<f32>,
+    /// Where the program `ffmpeg` is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ffmpeg: Option<PathBuf>,
+    /// Tokens that a text is given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub length: Option<usize>,
     /// Rows in a window.
     pub window: usize,
     /// Rows from one window to the next.
@@ -86,6 +109,8 @@ pub enum AugmentConfig {
     Image(ImageAugment),
     /// Of windows.
     Window(WindowAugment),
+    /// Of texts.
+    Text(TextAugment),
 }
 
 impl From<AugmentConfig> for Augment {
@@ -93,12 +118,44 @@ impl From<AugmentConfig> for Augment {
         match config {
             AugmentConfig::Image(augment) => Self::Image(augment),
             AugmentConfig::Window(augment) => Self::Window(augment),
+            AugmentConfig::Text(augment) => Self::Text(augment),
         }
     }
 }
 
+fn is_false(value: &bool) -> bool {
+    !value
+}
+
+fn world_grid() -> f64 {
+    WORLD_G_PER_KWH
+}
+
+fn is_world_grid(value: &f64) -> bool {
+    *value == WORLD_G_PER_KWH
+}
+
 fn is_zero(value: &u64) -> bool {
     *value == 0
+}
+
+/// Momentum of gradient descent unless a run says otherwise, as in runs older than the setting.
+pub(super) const MOMENTUM: f64 = 0.9;
+
+fn usual_momentum() -> f64 {
+    MOMENTUM
+}
+
+fn is_usual_momentum(value: &f64) -> bool {
+    *value == MOMENTUM
+}
+
+fn one() -> usize {
+    1
+}
+
+fn is_one(value: &usize) -> bool {
+    *value == 1
 }
 
 /// A pretraining run.
@@ -115,8 +172,17 @@ pub struct PretrainConfig {
     pub optimizer: OptimizerName,
     /// Learning rate at its highest.
     pub lr: f64,
-    /// Weight decay.
+    /// Weight decay; biases and norms have none.
     pub weight_decay: f64,
+    /// Momentum of `sgd` and `lars`.
+    #[serde(default = "usual_momentum", skip_serializing_if = "is_usual_momentum")]
+    pub momentum: f64,
+    /// Norm that all gradients together are scaled down to where theirs is larger (Pascanu et al. 2013).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub clip_norm: Option<f64>,
+    /// Batches whose gradients are averaged before the weights move.
+    #[serde(default = "one", skip_serializing_if = "is_one")]
+    pub accumulate: usize,
     /// Temperature of the contrastive loss.
     pub temperature: f64,
     /// How far apart in time the two views of a pair may be, in milliseconds; zero for two views of
@@ -141,12 +207,21 @@ pub struct PretrainConfig {
     pub eval_every: u32,
     /// Epochs between checkpoints.
     pub checkpoint_every: u32,
+    /// Grams of CO2 a kilowatt-hour of the electricity used; only for the report.
+    #[serde(default = "world_grid", skip_serializing_if = "is_world_grid")]
+    pub grid_g_per_kwh: f64,
     /// Where the data is.
     pub data: DataConfig,
+    /// What the encoder's first weights are taken from: a run, a bundle or an ONNX file. Without, they are drawn.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from: Option<PathBuf>,
     /// The encoder.
     pub architecture: Architecture,
     /// How views are made.
     pub augment: AugmentConfig,
+    /// How views of the windows are made, where a sample is an image with a window.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub second_augment: Option<WindowAugment>,
     /// Settings of the method; empty in runs older than it.
     #[serde(default, skip_serializing_if = "toml::Table::is_empty")]
     pub pretext: toml::Table,
@@ -245,18 +320,25 @@ fn value<T>(field: &'static str, found: impl ToString, wanted: &str) -> Result<T
 impl DataConfig {
     /// The options that [`load`](crate::data::load) takes beside the path.
     pub fn options(&self) -> LoadOptions {
+        let defaults = LoadOptions::default();
         LoadOptions {
             split: self.split.clone(),
             groups: self.groups.clone(),
             limit: self.limit,
             image_size: self.image_size,
             modality: self.modality,
+            pairs: self.pairs,
+            camera: self.camera.clone(),
+            features: self.features.clone(),
+            fps: self.fps,
+            ffmpeg: self.ffmpeg.clone(),
+            length: self.length.unwrap_or(defaults.length),
             window: self.window,
             stride: self.stride,
             rate_hz: self.rate_hz,
             source_rate_hz: self.source_rate_hz,
             accel_in_g: self.accel_in_g,
-            ..LoadOptions::default()
+            ..defaults
         }
     }
 
@@ -311,6 +393,15 @@ impl PretrainConfig {
                 return value(field, found, "above zero");
             }
         }
+        if let Some(norm) = self.clip_norm.filter(|norm| !(norm.is_finite() && *norm > 0.0)) {
+            return value("clip_norm", norm, "above zero");
+        }
+        if !(0.0..1.0).contains(&self.momentum) {
+            return value("momentum", self.momentum, "zero to below one");
+        }
+        if !(1..=MAX_MICRO_BATCHES).contains(&self.accumulate) {
+            return value("accumulate", self.accumulate, "1 to 4096 batches");
+        }
         if !(self.weight_decay.is_finite() && self.weight_decay >= 0.0) {
             return value("weight_decay", self.weight_decay, "zero or more");
         }
@@ -323,11 +414,16 @@ impl PretrainConfig {
         if self.checkpoint_every == 0 {
             return value("checkpoint_every", 0, "one or more");
         }
+        if !(0.0..=MAX_G_PER_KWH).contains(&self.grid_g_per_kwh) {
+            return value("grid_g_per_kwh", self.grid_g_per_kwh, "0 to 3000 grams of CO2 a kWh");
+        }
         self.method.complete(&self.pretext)?;
         match &self.augment {
             AugmentConfig::Image(augment) => augment.check()?,
             AugmentConfig::Window(augment) => augment.check()?,
+            AugmentConfig::Text(augment) => augment.check()?,
         }
+        self.second_augment.as_ref().map_or(Ok(()), WindowAugment::check)?;
         Ok(())
     }
 
@@ -368,13 +464,19 @@ impl PretrainConfig {
     }
 
     /// SHA-256 in hexadecimal of everything that the result depends on: all but `workers`,
-    /// `eval_every` and `checkpoint_every`, which may change when a run is resumed.
+    /// `eval_every`, `checkpoint_every` and `grid_g_per_kwh`, which may change when a run is resumed.
     ///
     /// # Errors
     ///
     /// As [`PretrainConfig::to_toml`].
     pub fn digest(&self) -> Result<String, ConfigError> {
-        let fixed = Self { workers: 1, eval_every: 0, checkpoint_every: 1, ..self.clone() };
+        let fixed = Self {
+            workers: 1,
+            eval_every: 0,
+            checkpoint_every: 1,
+            grid_g_per_kwh: WORLD_G_PER_KWH,
+            ..self.clone()
+        };
         let digest = Sha256::digest(fixed.to_toml()?);
         Ok(digest.iter().map(|byte| format!("{byte:02x}")).collect())
     }

@@ -40,6 +40,26 @@ fn defaults_follow_the_modality_and_the_optimiser() {
     assert_eq!(sgd.augment, AugmentConfig::Window(WindowAugment::default()));
 }
 
+/// As in SimCLR: 0.3 for each 256 samples that a step of the weights sees.
+#[test]
+fn the_rate_of_lars_follows_the_samples_of_a_step() {
+    let lars = resolved("optimizer = 'lars'\nbatch = 256\naccumulate = 4\nmethod = 'byol'").unwrap();
+    assert_eq!((lars.lr, lars.weight_decay, lars.momentum), (1.2, 1e-6, 0.9));
+    let asked = flags(&["--optimizer", "lars", "--momentum", "0.8", "--clip-norm", "2", "--accumulate", "3"]);
+    assert_eq!((asked.momentum, asked.clip_norm, asked.accumulate), (Some(0.8), Some(2.0), Some(3)));
+}
+
+/// A run that was begun before there were these settings can be gone on with: its digest is what it was.
+#[test]
+fn settings_that_are_usual_are_not_written() {
+    let text = resolved("optimizer = 'sgd'").unwrap().to_toml().unwrap();
+    for key in ["momentum", "clip_norm", "accumulate"] {
+        assert!(!text.contains(key), "{text}");
+    }
+    let other = resolved("optimizer = 'lars'\nmomentum = 0.5\nclip_norm = 1.0\naccumulate = 2").unwrap();
+    assert_eq!(PretrainConfig::from_toml(&other.to_toml().unwrap(), Path::new("x")).unwrap(), other);
+}
+
 #[test]
 fn flags_go_over_the_file() {
     let file = settings("epochs = 3\nseed = 5\n[data]\npath = 'a'\nwindow = 64\n").unwrap();
@@ -72,11 +92,11 @@ fn flags_go_over_the_file() {
 /// Every field goes through `over` on its own: one that was forgotten there would be lost.
 #[test]
 fn no_field_is_lost_between_file_and_flags() {
-    let full = "method = 'simclr'\narchitecture = 'image-tiny'\nepochs = 1\nbatch = 4\noptimizer = 'sgd'\n\
-        lr = 0.5\nweight_decay = 0.5\ntemperature = 0.5\nneighbour_ms = 7\nwarmup_epochs = 0.5\nschedule = 'constant'\nseed = 1\n\
-        workers = 1\neval_every = 1\ncheckpoint_every = 2\n[pretext]\nkey = 1\n[image_augment]\nhue = 0.2\n[window_augment]\n\
-        jitter = 0.5\n[data]\npath = 'p'\ngroups = [1, 2]\nsplit = 's'\nlimit = 1\nimage_size = 8\nmemory_mb = 9\nmax_bad = 0.5\nmodality = 'imu'\n\
-        window = 8\nstride = 2\nrate_hz = 2.0\nsource_rate_hz = 3.0\naccel_in_g = true\n";
+    let full = "method = 'simclr'\narchitecture = 'image-tiny'\nfrom = 'f'\nepochs = 1\nbatch = 4\noptimizer = 'sgd'\n\
+        lr = 0.5\nweight_decay = 0.5\nmomentum = 0.5\nclip_norm = 1.0\naccumulate = 2\ntemperature = 0.5\nneighbour_ms = 7\nwarmup_epochs = 0.5\nschedule = 'constant'\nseed = 1\n\
+        workers = 1\neval_every = 1\ncheckpoint_every = 2\ngrid_g_per_kwh = 50\n[pretext]\nkey = 1\n[image_augment]\nhue = 0.2\n[window_augment]\n\
+        jitter = 0.5\n[text_augment]\ndelete_probability = 0.5\n[data]\npath = 'p'\ngroups = [1, 2]\nsplit = 's'\nlimit = 1\nimage_size = 8\nmemory_mb = 9\nmax_bad = 0.5\nmodality = 'imu'\n\
+        length = 9\nwindow = 8\nstride = 2\nrate_hz = 2.0\nsource_rate_hz = 3.0\naccel_in_g = true\n";
     let full = settings(full).unwrap();
     assert_eq!(Settings::default().over(full.clone()), full);
     assert_eq!(full.clone().over(Settings::default()), full);
@@ -98,7 +118,7 @@ fn an_unknown_key_is_named_with_its_line_and_the_nearest() {
     nested("[data]\nrate = 3\n", Some("rate_hz"));
     nested("[image_augment]\nflip_probabilty = 0.5\n", Some("flip_probability"));
     nested("[architecture]\nkind = 'conv1d'\nchannel = [1]\n", Some("channels"));
-    nested("momentum_of_inertia = 1\n", None);
+    nested("moment_of_inertia_tensor = 1\n", None);
 }
 
 #[test]
@@ -123,9 +143,16 @@ fn values_out_of_range_are_named() {
         ("lr = nan", "lr"),
         ("temperature = -1.0", "temperature"),
         ("weight_decay = inf", "weight_decay"),
+        ("clip_norm = 0.0", "clip_norm"),
+        ("clip_norm = nan", "clip_norm"),
+        ("accumulate = 0", "accumulate"),
+        ("accumulate = 5000", "accumulate"),
+        ("optimizer = 'sgd'\nmomentum = 1.0", "momentum"),
+        ("momentum = 0.9", "momentum"),
         ("epochs = 2\nwarmup_epochs = 3.0", "warmup_epochs"),
         ("workers = 0", "workers"),
         ("checkpoint_every = 0", "checkpoint_every"),
+        ("grid_g_per_kwh = -1", "grid_g_per_kwh"),
         ("[window_augment]\njitter = 0.1", "window_augment"),
     ] {
         let error = resolved(text).unwrap_err();
@@ -157,7 +184,10 @@ fn a_resolved_configuration_comes_back_from_its_file() {
 #[test]
 fn the_digest_follows_what_the_result_depends_on() {
     let digest = |text: &str| resolved(text).unwrap().digest().unwrap();
-    assert_eq!(digest("workers = 1"), digest("workers = 3\neval_every = 9\ncheckpoint_every = 7"));
+    assert_eq!(
+        digest("workers = 1"),
+        digest("workers = 3\neval_every = 9\ncheckpoint_every = 7\ngrid_g_per_kwh = 50")
+    );
     assert_ne!(digest("seed = 1"), digest("seed = 2"));
     assert_ne!(digest(""), digest("[image_augment]\nhue = 0.05"));
 }

@@ -7,6 +7,7 @@ use sedge_engine::EngineError;
 
 use super::checkpoint::CheckpointError;
 use super::config::ConfigError;
+use super::start::StartError;
 use crate::data::DataError;
 use crate::encoder::EncoderError;
 use crate::files::FileError;
@@ -19,6 +20,9 @@ pub enum PretrainError {
     /// The configuration cannot be used.
     #[error(transparent)]
     Config(#[from] ConfigError),
+    /// The weights to start from cannot be used.
+    #[error(transparent)]
+    Start(#[from] StartError),
     /// The data cannot be loaded or handed out.
     #[error(transparent)]
     Data(#[from] DataError),
@@ -101,11 +105,15 @@ pub enum PretrainError {
     },
     /// Loss or weights became NaN or infinite.
     #[error(
-        "training diverged in epoch {epoch}, batch {batch}; {}. Start again with a lower `--lr` or a \
+        "training diverged in epoch {epoch}, batch {batch}; {}{}. Start again with a lower `--lr` or a \
          longer `--warmup-epochs`, and look for NaN in the data",
         match checkpoint {
             Some(path) => format!("the last good state is in {}", path.display()),
             None => "no checkpoint was written yet".into(),
+        },
+        match capture {
+            Some(path) => format!("; see what was not finite by `sedge replay {}`", path.display()),
+            None => String::new(),
         }
     )]
     Diverged {
@@ -115,8 +123,10 @@ pub enum PretrainError {
         batch: usize,
         /// The last checkpoint, when there is one.
         checkpoint: Option<PathBuf>,
+        /// The folder that the step is kept in, when it could be.
+        capture: Option<PathBuf>,
         /// What the engine said.
-        source: EngineError,
+        source: Box<EngineError>,
     },
     /// The engine failed.
     #[error("the training step failed in epoch {epoch}, batch {batch}")]

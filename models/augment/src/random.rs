@@ -15,7 +15,7 @@ pub(crate) fn chance(rng: &mut ChaCha8Rng, probability: f32) -> bool {
 }
 
 /// Two independent standard normal numbers (Box and Muller, 1958).
-pub(crate) fn normal_pair(rng: &mut ChaCha8Rng) -> [f32; 2] {
+pub fn normal_pair(rng: &mut ChaCha8Rng) -> [f32; 2] {
     // 1 - u lies in (0, 1], so the logarithm is finite.
     let radius = libm::sqrtf(-2.0 * libm::logf(1.0 - rng.random::<f32>()));
     let angle = core::f32::consts::TAU * rng.random::<f32>();

@@ -12,8 +12,10 @@ pub(crate) enum Moves {
     EachStep,
     /// When the weights move: at the last of a batch's micro-batches.
     WithWeights,
+    /// At every step where this value `[1]` is above zero.
+    EachOpenStep(OutletId),
     /// With the weights, where this value `[1]` is above zero.
-    Gated(OutletId),
+    WithOpenWeights(OutletId),
 }
 
 /// One state tensor on its way through the graph.

@@ -54,16 +54,18 @@ pub(super) fn guard(
     let (now_place, next_place) = (graph.constant(tensor1(&[0i64]))?, graph.constant(tensor1(&[1i64]))?);
     let each_step = graph.choose(is_finite, next_place, now_place)?;
     let with_weights = graph.choose(weights_move, next_place, now_place)?;
+    let opened = |graph: &mut Graph, moves, gate| {
+        let open = graph.choose(moves, gate, zero)?;
+        let closed = graph.at_most(open, zero)?;
+        graph.choose(closed, now_place, next_place)
+    };
     let mut next = vec![];
     for (carried, &candidate) in carried.iter().zip(&candidates) {
         let place = match carried.moves {
             Moves::EachStep => each_step,
             Moves::WithWeights => with_weights,
-            Moves::Gated(gate) => {
-                let open = graph.choose(weights_move, gate, zero)?;
-                let closed = graph.at_most(open, zero)?;
-                graph.choose(closed, now_place, next_place)?
-            }
+            Moves::EachOpenStep(gate) => opened(graph, is_finite, gate)?,
+            Moves::WithOpenWeights(gate) => opened(graph, weights_move, gate)?,
         };
         let now = graph.lift_rank(carried.now, 1)?;
         let both = graph.concat(0, &[now, candidate])?;

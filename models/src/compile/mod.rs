@@ -43,6 +43,9 @@ use forward::{Forward, source};
 
 /// Name of a step's first batch input.
 pub const VIEWS: &str = "views";
+/// Prefix of a second encoder that is trained beside the first (see [`crate::onnx::join`]): its input is called
+/// so, and its embedding and weights `second.` and their names.
+pub const SECOND: &str = "second";
 /// How much of a batch's statistics enters the running ones at each step.
 pub const STATISTICS_MOMENTUM: f32 = 0.1;
 /// Output that says whether a step left the state alone because something was not finite.
@@ -145,7 +148,7 @@ struct Encoder {
 /// When the weight called `name` moves.
 fn with_weight(gated: &[(String, OutletId)], name: &str) -> Moves {
     let gate = gated.iter().find(|(weight, _)| weight == name);
-    gate.map_or(Moves::WithWeights, |(_, gate)| Moves::Gated(*gate))
+    gate.map_or(Moves::WithWeights, |(_, gate)| Moves::WithOpenWeights(*gate))
 }
 
 struct Compiler {

@@ -18,7 +18,7 @@
 //! The steps are unrolled, and their randomness comes in: a unit is on where its probability exceeds the
 //! uniform number given for it. Each machine learns from what the one below makes of the batch
 //! (probabilities, no gradient goes down). `gates` `[layers]` multiplies the layers' losses; where it is
-//! zero the layer's weights, and what the optimiser remembers of them, stay as they are.
+//! zero the layer's weights, what the optimiser remembers of them, and its chains stay as they are.
 
 use ndarray::{ArrayD, IxDyn};
 use rand::RngExt;
@@ -80,6 +80,7 @@ pub(super) fn wire(
         let raised = machine.hidden_input(graph, data)?;
         let active = graph.element(sigmoid(), raised)?;
         let active = graph.detach(active);
+        let gate = graph.slice(gates, 0, i, i + 1)?;
         let noise = Noise::new(graph, &mut inputs, i, [rows, layer.hidden, layer.visible], sampling.steps)?;
 
         let (begin, chain) = if sampling.persistent {
@@ -96,7 +97,7 @@ pub(super) fn wire(
                 spec: StateSpec { name: chain_name(i), shape: shape.into(), role: StateRole::Chain },
                 now,
                 next: negative,
-                moves: Moves::EachStep,
+                moves: Moves::EachOpenStep(gate),
             });
         }
         let positive = machine.free_energy(graph, data, raised)?;
@@ -106,7 +107,6 @@ pub(super) fn wire(
 
         metrics.push((format!("reconstruction.{i}"), machine.reconstruction(graph, data, active)?));
         metrics.push((format!("free_energy_gap.{i}"), gap));
-        let gate = graph.slice(gates, 0, i, i + 1)?;
         gated.extend([&layer.weight, &layer.bias].map(|(name, _)| (name.clone(), gate)));
         gated.push((visible_bias(i), gate));
         let gate = graph.lift_rank(gate, 2)?;

@@ -5,6 +5,7 @@ mod check;
 mod edit;
 pub mod error;
 pub mod inspect;
+mod join;
 pub(crate) mod proto;
 pub mod read;
 mod wire;
@@ -18,6 +19,7 @@ pub use tract_onnx::pb;
 
 pub use error::OnnxError;
 pub use inspect::{OnnxSummary, ValueSummary};
+pub use join::join;
 
 #[cfg(test)]
 pub(crate) mod read_tests;
