@@ -263,10 +263,14 @@ fn a_failing_bus_is_a_reading_without_a_value() {
 fn a_board_that_does_not_fit_is_refused_with_its_key() {
     let config = RigConfig { rooms: 1, seconds: 1, shift: Shift::default(), ..RigConfig::default() };
     let on = |board: &Board| Rig::on_board(config.clone(), board).map(|_| ()).unwrap_err();
-    let error = on(&Board::named("rpi4").unwrap());
+    let error = on(&Board::named("virtual-pi").unwrap());
+    assert!(matches!(&error, RigError::NoSensor { sensor: "imu", .. }), "{error}");
+    let mut blind = Board::named("sim").unwrap();
+    blind.cameras.clear();
+    let error = on(&blind);
     assert!(matches!(&error, RigError::NoSensor { sensor: "camera", .. }), "{error}");
     let mut fast = Board::named("sim").unwrap();
-    fast.imu.as_mut().unwrap().rate_hz = 250;
+    fast.sensors[0].rate_hz = 250;
     let error = on(&fast).to_string();
     assert!(error.contains("imu.rate_hz = 250") && error.contains("200 Hz"), "{error}");
 }

@@ -228,6 +228,11 @@ fn senses(input: &InputSpec) -> Result<Senses, DeviceError> {
         return Ok(Senses::Frames(SynchroniserConfig::default()));
     }
     let unsupported = |what| Err(DeviceError::Unsupported { what });
+    if input.modality == Modality::Text {
+        return unsupported(
+            "texts; a board has no source of them, run the bundle's encoder.onnx by itself".into(),
+        );
+    }
     let (channels, length) = (input.channels(), input.shape.last().copied().unwrap_or(0));
     if channels != ImuSample::CHANNELS && channels != 3 {
         return unsupported(format!("windows of {channels} channels; 3 (accelerometer) and 6 are"));

@@ -4,13 +4,16 @@
 pub mod budget;
 pub mod cli;
 pub mod compare;
+pub mod cost;
 pub mod data;
 pub mod differentiate;
 pub mod encoder;
 pub mod evaluate;
 pub mod export;
 pub mod files;
+pub mod gpu;
 pub mod measure;
 pub mod pretrain;
 pub mod quickstart;
 pub mod report;
+pub mod watch;

@@ -193,3 +193,40 @@ fn a_run_that_cannot_begin_makes_no_directory() {
     assert!(text(&output.stderr).contains("`batch` is 100"), "{}", text(&output.stderr));
     assert!(!run.exists());
 }
+
+#[test]
+fn two_encoders_of_one_run_are_exported_and_gone_on_from() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let run = |words: &[&str]| {
+        let output = output(words);
+        assert!(output.status.success(), "{words:?}: {}", text(&output.stderr));
+        text(&output.stdout)
+    };
+    let (both, frames, windows) = (at("both"), at("frames.sedge"), at("windows.sedge"));
+    let drive = ["--data", "sim:seconds=5,rooms=2", "--image-size", "16", "--window", "32", "--quiet"];
+    let few = ["--epochs", "1", "--batch", "32", "--architecture", "image-tiny"];
+    run(&[&["pretrain", "--method", "cross-modal", "--out", &both][..], &drive, &few].concat());
+    run(&["export", &both, "--out", &frames]);
+    run(&["export", &both, "--second", "--out", &windows]);
+    assert!(run(&["inspect", &frames]).contains("[3, 16, 16]"));
+    assert!(run(&["inspect", &windows]).contains("[6, 32]"));
+    let drives =
+        ["evaluate", "--bundle", &windows, "--data", "sim:seconds=40", "--supervised-steps", "0", "--quiet"];
+    assert!(run(&drives).contains("kNN"));
+
+    let on = at("on");
+    let start = ["--epochs", "1", "--batch", "32", "--from", &frames, "--method", "temporal-contrast"];
+    run(&[&["pretrain", "--out", &on][..], &drive, &start].concat());
+    assert!(std::fs::read_to_string(at("on/config.toml")).unwrap().contains("inverted-residual"));
+    run(&["export", &on, "--out", &at("on.sedge")]);
+    let refused = output(&["export", &on, "--second", "--out", &at("none.sedge")]);
+    assert_eq!(refused.status.code(), Some(2));
+    let said = text(&refused.stderr);
+    assert!(said.contains("temporal-contrast trains one"), "{said}");
+    let absent = at("x");
+    let other = ["pretrain", "--out", &absent, "--from", &frames, "--architecture", "image-mlp"];
+    let other = [&other[..], &drive].concat();
+    let said = text(&output(&other).stderr);
+    assert!(said.contains("frames.sedge does not hold the weights of this encoder: missing are `"), "{said}");
+}

@@ -200,3 +200,45 @@ fn plain_pictures(folder: &Path) {
         picture.save(folder.join(format!("{number}.png"))).unwrap();
     }
 }
+
+/// Lines of text from pretraining to a bundle, by every command that touches them.
+#[test]
+fn texts_are_pretrained_measured_compared_and_exported() {
+    const LOGS: &str = "sim-logs:runs=12,lines=20,seed=2";
+    let folder = Folder::new();
+    let config = "epochs = 1\nbatch = 16\nworkers = 1\n[data]\nlength = 32\n[architecture]\nkind = \"transformer\"\n\
+                  patch = 1\ndim = 16\ndepth = 1\nheads = 2\nmlp_ratio = 2\n";
+    std::fs::write(folder.path("text.toml"), config).unwrap();
+    folder.done(&format!("pretrain text.toml --quiet --data {LOGS} --method masked-tokens --out words"));
+    let said = folder.done("export words --out words.sedge --onnx words.onnx --json export.json");
+    assert!(said.contains("parity"), "{said}");
+    let seen: Value = serde_json::from_str(&folder.done("inspect words.sedge --json")).unwrap();
+    assert_eq!(
+        (&seen["manifest"]["input"]["modality"], &seen["manifest"]["input"]["shape"][0]),
+        (&"text".into(), &32.into())
+    );
+
+    let how = format!("--data {LOGS} --draws 1 --supervised-steps 2 --quiet");
+    let said = folder.done(&format!("evaluate --run words {how} --json run.json"));
+    assert!(said.contains("over byte histogram") && !said.contains("raw input"), "{said}");
+    folder.done(&format!("evaluate --bundle words.sedge {how} --json bundle.json"));
+    folder.done(&format!("evaluate --onnx words.onnx {how} --json onnx.json"));
+    let [run, bundle, onnx] = ["run.json", "bundle.json", "onnx.json"].map(|name| folder.json(name));
+    assert_eq!(run["evaluation"], bundle["evaluation"]);
+    for set in ["encoder", "byte histogram", "byte pairs, hashed"] {
+        assert_eq!(accuracies(&run, set), accuracies(&onnx, set), "{set}");
+        assert_eq!(accuracies(&run, set).len(), 7, "{set}");
+    }
+    let compare = format!("compare text.toml --data {LOGS} --draws 1 --quiet");
+    let said = folder.done(&format!("{compare} --methods next-sentence,simclr,next-token,mae --out all"));
+    for wanted in
+        ["next-sentence", "simclr", "byte pairs, hashed", "next-token was left out", "mae was left out"]
+    {
+        assert!(said.contains(wanted), "{wanted} is not in\n{said}");
+    }
+    let said = folder.failed("pretrain --data missing.txt --method next-token --out x");
+    assert!(said.contains("missing.txt"), "{said}");
+    std::fs::write(folder.path("a.log"), "one line\nand one more\n").unwrap();
+    let said = folder.failed("pretrain --data a.log --method rotation --out x");
+    assert!(said.contains("masked-tokens") && said.contains("modality text"), "{said}");
+}

@@ -17,6 +17,8 @@ use tract_onnx::tract_core::ops::logic::{Iff, comp_lte};
 use tract_onnx::tract_core::ops::math;
 use tract_onnx::tract_core::ops::nn::{Reduce, Reducer};
 
+use crate::fused::{Call, Shaped};
+
 /// Makes a step of a ramp: `min(x * STEEP, 1)` is one for every positive normal `x`, zero for zero.
 /// Arithmetic instead of a comparison, because tract fuses it.
 pub(crate) const STEEP: f32 = 1e38;
@@ -59,6 +61,24 @@ impl Graph {
 
     pub(crate) fn is_detached(&self, node: usize) -> bool {
         self.detached.contains(&node)
+    }
+
+    /// Says in the graph itself what [`detach`](Self::detach) said beside it: whatever reads a detached value so
+    /// far reads it through a call that stops gradients.
+    pub(crate) fn state_detached(&mut self) -> TractResult<()> {
+        let mut detached: Vec<usize> = self.detached.iter().copied().collect();
+        detached.sort_unstable();
+        for node in detached {
+            let value = OutletId::new(node, 0);
+            let readers = self.model.outlet_successors(value).to_vec();
+            let shape = self.shape(value)?.to_vec();
+            let stopped = self.call(Call::StopGradient(Shaped { shape }), &[value])?;
+            let stopped = *stopped.first().context("a call without output")?;
+            for reader in readers {
+                self.model.add_edge(stopped, reader)?;
+            }
+        }
+        Ok(())
     }
 
     pub(crate) fn shape(&self, o: OutletId) -> TractResult<TVec<usize>> {

@@ -11,6 +11,8 @@ pub enum Modality {
     Image,
     /// Windows of inertial samples, shape `[channels, samples]`.
     Imu,
+    /// Texts as bytes, shape `[length]` in tokens (see [`text`](crate::text)).
+    Text,
 }
 
 impl std::fmt::Display for Modality {
@@ -18,6 +20,7 @@ impl std::fmt::Display for Modality {
         f.write_str(match self {
             Self::Image => "image",
             Self::Imu => "imu",
+            Self::Text => "text",
         })
     }
 }
@@ -25,13 +28,14 @@ impl std::fmt::Display for Modality {
 /// Shape, units and normalisation of one input sample.
 ///
 /// A value reaches the encoder as `(value - mean[c]) / std[c]` for its channel `c`. Image values
-/// are red, green, blue scaled to 0..1; inertial values are m/s² and rad/s.
+/// are red, green, blue scaled to 0..1; inertial values are m/s² and rad/s. A text has one channel,
+/// whose values are numbers of tokens and are not normalised: its mean is 0 and its deviation 1.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct InputSpec {
     /// What is read.
     pub modality: Modality,
-    /// Shape of one sample, channels first, without the batch: `[3, h, w]` or `[c, t]`.
+    /// Shape of one sample, channels first, without the batch: `[3, h, w]`, `[c, t]`, or `[length]` of a text.
     pub shape: Vec<usize>,
     /// Unit of each channel before normalisation, for people.
     pub units: Vec<String>,
@@ -65,9 +69,24 @@ impl InputSpec {
         Self { modality: Modality::Imu, shape: vec![mean.len(), samples], units, mean, std, rate_hz }
     }
 
-    /// Channels of one sample.
+    /// A text of `length` tokens.
+    pub fn text(length: usize) -> Self {
+        Self {
+            modality: Modality::Text,
+            shape: vec![length],
+            units: vec!["token".into()],
+            mean: vec![0.0],
+            std: vec![1.0],
+            rate_hz: 0.0,
+        }
+    }
+
+    /// Channels of one sample; of a text one.
     pub fn channels(&self) -> usize {
-        self.shape.first().copied().unwrap_or(0)
+        match self.modality {
+            Modality::Image | Modality::Imu => self.shape.first().copied().unwrap_or(0),
+            Modality::Text => 1,
+        }
     }
 
     /// Number of values in one sample; zero when the shape is empty or overflows.
@@ -83,6 +102,7 @@ impl InputSpec {
         let rank = match self.modality {
             Modality::Image => 3,
             Modality::Imu => 2,
+            Modality::Text => 1,
         };
         let channels = self.channels();
         if self.shape.len() != rank || self.shape.contains(&0) {
@@ -108,6 +128,9 @@ impl InputSpec {
         if let Some(channel) = self.std.iter().position(|v| !v.is_finite() || *v <= 0.0) {
             return Err(InputSpecError::Value { field: "std", channel });
         }
+        if self.modality == Modality::Text && (self.mean != [0.0] || self.std != [1.0]) {
+            return Err(InputSpecError::Tokens { mean: self.mean.clone(), std: self.std.clone() });
+        }
         if !self.rate_hz.is_finite() || self.rate_hz < 0.0 {
             return Err(InputSpecError::Rate { rate_hz: self.rate_hz });
         }
@@ -121,7 +144,8 @@ impl InputSpec {
 pub enum InputSpecError {
     /// The shape does not fit the modality.
     #[error(
-        "shape {shape:?} is not one of an {modality} input; images are [3, height, width], windows [channels, samples]"
+        "shape {shape:?} is not one of modality {modality}; images are [3, height, width], windows [channels, samples], \
+         texts [length]"
     )]
     Shape {
         /// The modality stated.
@@ -153,10 +177,37 @@ pub enum InputSpecError {
         /// Which entry.
         channel: usize,
     },
+    /// The tokens of a text would be normalised.
+    #[error(
+        "tokens are numbers that stand for bytes: `mean` must be [0] and `std` [1], not {mean:?} and {std:?}"
+    )]
+    Tokens {
+        /// The mean stated.
+        mean: Vec<f32>,
+        /// The deviation stated.
+        std: Vec<f32>,
+    },
     /// The rate is negative or not a number.
     #[error("`rate_hz` is {rate_hz}; it must be zero or more")]
     Rate {
         /// The rate stated.
         rate_hz: f32,
     },
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn texts_have_one_channel_of_tokens_as_they_are() {
+        let text = InputSpec::text(128);
+        assert_eq!((text.check(), text.channels(), text.values()), (Ok(()), 1, 128));
+        let scaled = InputSpec { mean: vec![1.0], ..text.clone() };
+        assert!(matches!(scaled.check(), Err(InputSpecError::Tokens { .. })));
+        let windows = InputSpec { shape: vec![6, 128], ..text.clone() };
+        assert!(matches!(windows.check(), Err(InputSpecError::Shape { .. })));
+        let huge = InputSpec::text(MAX_SAMPLE_VALUES + 1);
+        assert!(matches!(huge.check(), Err(InputSpecError::TooLarge { .. })));
+    }
 }

@@ -2,11 +2,8 @@
 //! a vocabulary to be shipped; a few tokens beside the bytes say what no byte can (as Xue et al. 2022,
 //! ByT5, have it). An encoder of text reads token numbers as floats.
 
-/// Fills a sample that is shorter than the encoder's length.
+/// Fills a sample that is shorter than the encoder's length, and so tells where it ends.
 pub const PAD: u16 = 256;
-/// Stands before the first byte of what is to be continued; the same as [`PAD`], so that a sample that
-/// begins after padding begins like any other.
-pub const BEGIN: u16 = PAD;
 /// Stands between two texts in one sample.
 pub const SEPARATOR: u16 = 257;
 /// Stands where a byte was taken out.

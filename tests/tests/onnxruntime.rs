@@ -19,6 +19,7 @@ use sedge_models::onnx::build::Batch;
 use sedge_models::optimizer::Optimizer;
 use sedge_models::selection::Selection;
 use sedge_models::step::next_name;
+use sedge_models::text::TOKENS;
 use sedge_models::{StateRole, StateSpec, Tensors, TrainingStep};
 
 use oracle::{ORACLE, onnxruntime};
@@ -65,7 +66,12 @@ fn encoder(name: &str, sample: &[usize]) {
     let architecture = Architecture::preset(name).unwrap();
     let weights = weights(&architecture, sample);
     let shape: Vec<usize> = [&[BATCH], sample].concat();
-    let inputs = Tensors::from([(INPUT.to_string(), noise(&shape, 7))]);
+    let samples = match sample {
+        // Numbers of tokens, those beside the bytes among them.
+        [_] => noise(&shape, 7).mapv(|v| ((v + 1.0) / 2.0 * TOKENS as f32).floor().min(TOKENS as f32 - 1.0)),
+        _ => noise(&shape, 7),
+    };
+    let inputs = Tensors::from([(INPUT.to_string(), samples)]);
     let mut embeddings = vec![];
     for (form, weights) in [(Form::Inference, weights.clone()), (Form::Folded, fold(&weights).unwrap())] {
         let model = architecture.graph(form, Batch::Symbolic, sample, &weights).unwrap().encode_to_vec();
@@ -285,6 +291,14 @@ fn image_encoder() {
 #[test]
 fn imu_encoder() {
     encoder("imu-small", &[6, 128]);
+}
+
+#[test]
+fn transformer_encoders() {
+    encoder("vit-tiny", &IMAGE);
+    encoder("imu-transformer", &[6, 128]);
+    encoder("text-small", &[64]);
+    encoder("text-small-causal", &[64]);
 }
 
 #[test]

@@ -5,7 +5,8 @@
 //! for having none, and carries its time either way: a gap in a stream is information, and the
 //! layers above count it instead of guessing.
 //!
-//! Units are SI throughout: nanoseconds, metres per second squared, radians per second.
+//! Units are SI throughout: nanoseconds, metres per second squared, radians per second, pascals, tesla; but
+//! degrees Celsius.
 #![no_std]
 
 #[cfg(feature = "alloc")]
@@ -14,10 +15,12 @@ extern crate alloc;
 #[cfg(feature = "alloc")]
 mod frame;
 mod time;
+mod units;
 
 #[cfg(feature = "alloc")]
 pub use frame::{Event, Frame, FrameError};
 pub use time::{Span, Timestamp};
+pub use units::{Celsius, Environment, MagneticField, Measurement, Pascals, RelativeHumidity};
 
 /// One sample of an inertial measurement unit, in the sensor's own axes.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -67,6 +70,10 @@ pub enum NoData {
     Corrupt,
     /// The value came, but its size is not the one the stream began with.
     WrongShape,
+    /// The value came, but is beyond what the sensor can say.
+    Saturated,
+    /// The device has been marked as lost and is not asked until it is due again.
+    Lost,
 }
 
 impl core::fmt::Display for NoData {
@@ -77,6 +84,8 @@ impl core::fmt::Display for NoData {
             Self::NotFinite => "not finite",
             Self::Corrupt => "corrupt",
             Self::WrongShape => "wrong shape",
+            Self::Saturated => "saturated",
+            Self::Lost => "lost",
         })
     }
 }

@@ -1,19 +1,22 @@
 //! Series in tables: one row a sample, columns named in the first line.
 
-use std::io::Read;
+use std::io::{Chain, Read};
 use std::path::Path;
 
-use csv::{ErrorKind, ReaderBuilder, StringRecord, Terminator, Trim};
+use csv::{ErrorKind, Reader, ReaderBuilder, StringRecord, Terminator, Trim};
 
 use crate::csv_columns::Columns;
 use crate::file::open_limited;
 use crate::{Limits, RecordingError, Series, SeriesOptions, SeriesSet};
 
+/// Steps between rows whose median is taken for the usual one.
+const MOST_STEPS: usize = 1 << 16;
+
 /// Reads the series of a CSV file whose first line names the columns. Names are matched without
 /// case:
 ///
 /// - `t`, `time` or `timestamp`: seconds, or as an ending `_ms`, `_us`, `_ns` says. The rate is one
-///   over the median step;
+///   over the median of a series' first 65536 steps;
 /// - `label`: numbers, or names, which are then numbered in alphabetical order;
 /// - `group` or `subject`: the same; without one, `recording` serves as the group;
 /// - `recording`: any text;
@@ -29,51 +32,87 @@ pub fn read_csv(
 ) -> Result<SeriesSet, RecordingError> {
     let path = path.as_ref();
     let source = open_limited(path, limits.file_bytes)?;
-    Table { path, limits, rows: 0, runs: Vec::new() }.read(source, options)
+    Table::new(path, limits).read(source, options)
+}
+
+/// A reader of rows, each of which is one line whose end is `\n`: only then does the reader count lines so
+/// that errors can name them (after a row, it stands on the line that follows). A `\r` before it is trimmed
+/// as white space, and the last line is given the end it may lack.
+pub(crate) fn reader_of<R: Read>(source: R, with_header: bool) -> Reader<Chain<R, &'static [u8]>> {
+    ReaderBuilder::new()
+        .has_headers(with_header)
+        .comment(Some(b'#'))
+        .terminator(Terminator::Any(b'\n'))
+        .trim(Trim::All)
+        .flexible(true)
+        .from_reader(source.chain(b"\n".as_slice()))
+}
+
+/// Whether a row is more than an empty line.
+pub(crate) fn has_cells(row: &StringRecord) -> bool {
+    row.len() > 1 || row.get(0).is_some_and(|text| !text.is_empty())
 }
 
 /// Rows of one series, with the text that tells it from the next.
 struct Run {
     key: Key,
     values: Vec<f32>,
-    last_time: Option<f64>,
-    /// Positive steps between rows, in seconds.
-    steps: Vec<f64>,
-    unordered: u64,
+    steps: Steps,
 }
 
+/// Texts that tell one series from the next.
 #[derive(Clone, Default, PartialEq)]
-struct Key {
-    recording: Option<String>,
-    label: Option<String>,
-    group: Option<String>,
+pub(crate) struct Key {
+    pub(crate) recording: Option<String>,
+    pub(crate) label: Option<String>,
+    pub(crate) group: Option<String>,
 }
 
-struct Table<'a> {
-    path: &'a Path,
-    limits: &'a Limits,
+impl Key {
+    pub(crate) fn of(columns: &Columns, row: &StringRecord) -> Self {
+        let text =
+            |column: Option<usize>| row.get(column?).filter(|text| !text.is_empty()).map(str::to_owned);
+        Self { recording: text(columns.recording), label: text(columns.label), group: text(columns.group) }
+    }
+
+    /// Recordings keep their rows on one side of a split when nothing better is known.
+    pub(crate) fn split_by(&self, columns: &Columns) -> Option<String> {
+        if columns.group.is_some() { self.group.clone() } else { self.recording.clone() }
+    }
+}
+
+/// Time between rows.
+#[derive(Default)]
+pub(crate) struct Steps {
+    last_time: Option<f64>,
+    /// The first positive steps, in seconds.
+    steps: Vec<f64>,
+    pub(crate) unordered: u64,
+}
+
+pub(crate) struct Table<'a> {
+    pub(crate) path: &'a Path,
+    pub(crate) limits: &'a Limits,
     rows: u64,
     runs: Vec<Run>,
 }
 
+impl<'a> Table<'a> {
+    pub(crate) fn new(path: &'a Path, limits: &'a Limits) -> Self {
+        Self { path, limits, rows: 0, runs: Vec::new() }
+    }
+}
+
 impl Table<'_> {
     fn read(mut self, source: impl Read, options: &SeriesOptions) -> Result<SeriesSet, RecordingError> {
-        // One row is one line, whose end is `\n`: only then does the reader count lines so that
-        // errors can name them (after a row, it stands on the line that follows). A `\r` before it
-        // is trimmed as white space, and the last line is given the end it may lack.
-        let mut reader = ReaderBuilder::new()
-            .comment(Some(b'#'))
-            .terminator(Terminator::Any(b'\n'))
-            .trim(Trim::All)
-            .flexible(true)
-            .from_reader(source.chain(&b"\n"[..]));
+        let mut reader = reader_of(source, true);
         let header = reader.headers().cloned().map_err(|error| self.table_error(error))?;
         let place = || format!("line {}", reader.position().line().saturating_sub(1));
         let columns = Columns::new(header.iter()).map_err(|why| self.malformed(place(), why))?;
         self.check("channels", columns.channels.len() as u64, self.limits.channels, "channels")?;
         let mut row = StringRecord::new();
         while reader.read_record(&mut row).map_err(|error| self.table_error(error))? {
-            if row.len() > 1 || row.get(0).is_some_and(|text| !text.is_empty()) {
+            if has_cells(&row) {
                 self.add_row(&columns, &row, reader.position().line().saturating_sub(1))?;
             }
         }
@@ -92,16 +131,10 @@ impl Table<'_> {
         self.check("rows", self.rows, self.limits.rows, "rows")?;
         let width = columns.channels.len() as u64;
         self.check("values", self.rows.saturating_mul(width), self.limits.values, "values")?;
-        let text =
-            |column: Option<usize>| row.get(column?).filter(|text| !text.is_empty()).map(str::to_owned);
-        let key = Key {
-            recording: text(columns.recording),
-            label: text(columns.label),
-            group: text(columns.group),
-        };
+        let key = Key::of(columns, row);
         if self.runs.last().is_none_or(|run| run.key != key) {
             self.check("series", self.runs.len() as u64 + 1, self.limits.entries, "entries")?;
-            self.runs.push(Run { key, values: Vec::new(), last_time: None, steps: Vec::new(), unordered: 0 });
+            self.runs.push(Run { key, values: Vec::new(), steps: Steps::default() });
         }
         let time = match columns.time {
             Some((column, seconds)) => Some(self.number(columns, row, column, line)? * seconds),
@@ -113,7 +146,7 @@ impl Table<'_> {
         }
         if let Some(run) = self.runs.last_mut() {
             run.values.extend(values);
-            run.see_time(time);
+            run.steps.see(time);
         }
         Ok(())
     }
@@ -138,19 +171,15 @@ impl Table<'_> {
     }
 
     fn into_series(self, columns: &Columns, options: &SeriesOptions) -> Result<SeriesSet, RecordingError> {
-        // Recordings keep their rows on one side of a split when nothing better is known.
-        let group_of = |key: &Key| {
-            if columns.group.is_some() { key.group.clone() } else { key.recording.clone() }
-        };
         let (labels, class_names) = numbered(self.runs.iter().map(|run| run.key.label.clone()));
-        let (groups, group_names) = numbered(self.runs.iter().map(|run| group_of(&run.key)));
+        let (groups, group_names) = numbered(self.runs.iter().map(|run| run.key.split_by(columns)));
         let names = columns.channels.iter().filter_map(|&column| columns.names.get(column).cloned());
         let mut set =
             SeriesSet { class_names, group_names, channel_names: names.collect(), ..SeriesSet::default() };
         let places: Vec<String> = (0..self.runs.len()).map(|index| index.to_string()).collect();
         for (((run, label), group), place) in self.runs.into_iter().zip(labels).zip(groups).zip(places) {
-            set.unordered_rows += run.unordered;
-            let rate_hz = run.rate_hz();
+            set.unordered_rows += run.steps.unordered;
+            let rate_hz = run.steps.rate_hz();
             let name = run.key.recording.unwrap_or(place);
             // Every row pushed exactly one value a channel, so the values are whole rows.
             let Some(mut series) = Series::new(name, columns.channels.len(), run.values) else { continue };
@@ -160,7 +189,13 @@ impl Table<'_> {
         Ok(set)
     }
 
-    fn check(&self, what: &str, found: u64, limit: u64, field: &'static str) -> Result<(), RecordingError> {
+    pub(crate) fn check(
+        &self,
+        what: &str,
+        found: u64,
+        limit: u64,
+        field: &'static str,
+    ) -> Result<(), RecordingError> {
         if found <= limit {
             return Ok(());
         }
@@ -168,11 +203,11 @@ impl Table<'_> {
         Err(RecordingError::TooLarge { path: self.path.to_owned(), what, found, limit, field })
     }
 
-    fn malformed(&self, place: String, why: String) -> RecordingError {
+    pub(crate) fn malformed(&self, place: String, why: String) -> RecordingError {
         RecordingError::Malformed { path: self.path.to_owned(), place, why }
     }
 
-    fn table_error(&self, error: csv::Error) -> RecordingError {
+    pub(crate) fn table_error(&self, error: csv::Error) -> RecordingError {
         let after = error
             .position()
             .map_or_else(|| "the table".to_owned(), |at| format!("line {} or after", at.line()));
@@ -184,18 +219,19 @@ impl Table<'_> {
     }
 }
 
-impl Run {
-    fn see_time(&mut self, time: Option<f64>) {
+impl Steps {
+    pub(crate) fn see(&mut self, time: Option<f64>) {
         let Some(time) = time.filter(|time| time.is_finite()) else { return };
         match self.last_time.replace(time) {
-            Some(last) if time > last => self.steps.push(time - last),
+            Some(last) if time > last && self.steps.len() < MOST_STEPS => self.steps.push(time - last),
+            Some(last) if time > last => {}
             Some(_) => self.unordered += 1,
             None => {}
         }
     }
 
     /// One over the median step: a few gaps or repeats leave it alone.
-    fn rate_hz(&self) -> Option<f32> {
+    pub(crate) fn rate_hz(&self) -> Option<f32> {
         let mut steps = self.steps.clone();
         let middle = steps.len() / 2;
         let (_, &mut median, _) =
@@ -207,7 +243,7 @@ impl Run {
 
 /// Texts as numbers: as written when all of them are small whole numbers, otherwise their place
 /// among all distinct texts in alphabetical order, which are given too.
-fn numbered(texts: impl Iterator<Item = Option<String>>) -> (Vec<Option<u32>>, Vec<String>) {
+pub(crate) fn numbered(texts: impl Iterator<Item = Option<String>>) -> (Vec<Option<u32>>, Vec<String>) {
     let texts: Vec<Option<String>> = texts.collect();
     if let Ok(numbers) = texts.iter().map(|text| text.as_deref().map(str::parse).transpose()).collect() {
         return (numbers, Vec::new());

@@ -9,6 +9,7 @@
 //! | folder of JPEG and PNG images | [`ImageFolder`] | frames, labels, events at a rate |
 //! | NumPy `.npz` | [`read_npz`] | [`Series`] |
 //! | CSV with a header | [`read_csv`] | [`Series`] |
+//! | either, of any size | [`SeriesFile`] | rows, one at a time |
 //!
 //! Files are not trusted. Every size they state is checked against [`Limits`] before memory is
 //! reserved, a value that cannot be decoded becomes a [`Reading`](sedge_readings::Reading) that
@@ -31,6 +32,7 @@ mod npy;
 mod npz;
 mod ros2;
 mod series;
+mod series_file;
 
 pub use csv_series::read_csv;
 pub use error::RecordingError;
@@ -41,3 +43,4 @@ pub use mcap::{McapOptions, McapStream};
 pub use mcap_counts::{Failure, McapCounts, StreamKind, TopicCounts};
 pub use npz::read_npz;
 pub use series::{STANDARD_GRAVITY, Series, SeriesOptions, SeriesSet, read_series};
+pub use series_file::{SeriesFile, SeriesOutline};

@@ -73,6 +73,34 @@ impl NpyHeader {
         parse_header(text)
     }
 
+    /// Bytes of one value.
+    pub(crate) fn item_bytes(&self) -> usize {
+        self.dtype.bytes
+    }
+
+    /// How many places of the array must be read at once to have it row by row: one where values lie row by
+    /// row, one a column where a table lies column by column; `None` where it is neither.
+    pub(crate) fn columns_apart(&self) -> Option<usize> {
+        let flat = self.shape.iter().filter(|side| **side > 1).count() < 2;
+        match *self.shape.as_slice() {
+            _ if !self.fortran || flat => Some(1),
+            [_, columns] => usize::try_from(columns).ok(),
+            _ => None,
+        }
+    }
+
+    /// Reads as many values as `row` holds.
+    pub(crate) fn read_row(&self, source: &mut impl Read, row: &mut [f32]) -> Result<(), NpyError> {
+        let mut item = [0; 8];
+        // A value has one to eight bytes.
+        let item = item.get_mut(..self.dtype.bytes).unwrap_or_default();
+        for value in row {
+            fill(source, item)?;
+            *value = self.dtype.decode(item).float();
+        }
+        Ok(())
+    }
+
     /// Number of values, saturating.
     pub(crate) fn len(&self) -> u64 {
         self.shape.iter().fold(1, |product: u64, &length| product.saturating_mul(length))

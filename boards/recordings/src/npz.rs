@@ -4,15 +4,17 @@
 //! looked for, so that a cut file is noticed: the zip crate reserves memory for as many members as
 //! a directory claims, and no limit can be put on that.
 
+use std::cell::Cell;
 use std::io::{BufReader, Read};
 use std::path::Path;
 
+use zip::CompressionMethod;
 use zip::read::read_zipfile_from_stream;
 use zip::result::ZipError;
 
 use crate::file::open_limited;
 use crate::npy::{NpyError, NpyHeader};
-use crate::{Limits, RecordingError, Series, SeriesOptions, SeriesSet};
+use crate::{Limits, RecordingError, Series, SeriesOptions, SeriesOutline, SeriesSet};
 
 const END_OF_DIRECTORY: &[u8] = b"PK\x05\x06";
 /// Bytes of directory that are searched for its end; some fifty are needed for a member.
@@ -35,13 +37,67 @@ pub fn read_npz(
 ) -> Result<SeriesSet, RecordingError> {
     let path = path.as_ref();
     let source = BufReader::new(open_limited(path, limits.file_bytes)?);
-    let arrays = Archive { path, limits }.read(source)?;
-    arrays.into_series(&Archive { path, limits }, options)
+    let archive = Archive { path, limits, holds: true };
+    archive.read(source)?.into_series(&archive, options)
+}
+
+/// The series of a `.npz` file without their values, in the order of the file, each with its number of rows;
+/// the channels, and where the rows are.
+pub(crate) fn outline_npz(
+    path: &Path,
+    options: &SeriesOptions,
+    limits: &Limits,
+) -> Result<(usize, Vec<SeriesOutline>, Place), RecordingError> {
+    let source = BufReader::new(open_limited(path, limits.file_bytes)?);
+    let archive = Archive { path, limits, holds: false };
+    archive.read(source)?.into_outlines(&archive, options)
+}
+
+/// A `.npz` file that stands at the first value of its compressed array `x`, given to `work`.
+pub(crate) fn within_x<T>(
+    path: &Path,
+    limits: &Limits,
+    work: impl FnOnce(&mut dyn Read) -> Result<T, RecordingError>,
+) -> Result<T, RecordingError> {
+    let archive = Archive { path, limits, holds: false };
+    let mut source = BufReader::new(open_limited(path, limits.file_bytes)?);
+    let mut members = 0;
+    while let Some(mut member) =
+        read_zipfile_from_stream(&mut source).map_err(|error| archive.zip_error(error, members))?
+    {
+        members += 1;
+        if member.name().strip_suffix(".npy").unwrap_or(member.name()) == "x" {
+            NpyHeader::read(&mut member).map_err(|error| archive.npy_error("x", error))?;
+            return work(&mut member);
+        }
+    }
+    Err(archive.malformed("members", "there is no array `x` of values any more".to_owned()))
+}
+
+/// What is wrong with the values of `x`.
+pub(crate) fn wrong_x(path: &Path, limits: &Limits, error: NpyError) -> RecordingError {
+    Archive { path, limits, holds: false }.npy_error("x", error)
+}
+
+/// Most columns of an array that lies column by column: each is read by a reader of its own.
+const MOST_COLUMNS_APART: usize = 64;
+
+/// Where the rows of `x` are, when they are read later.
+pub(crate) struct Place {
+    pub(crate) header: NpyHeader,
+    /// Byte of the first value in the file; `None` where the array is compressed.
+    pub(crate) byte: Option<u64>,
+}
+
+/// What `x` is: its values, or where they are.
+enum Values {
+    Held(Vec<f32>),
+    Placed(Place),
 }
 
 #[derive(Default)]
 struct Arrays {
-    x: Option<(Vec<u64>, Vec<f32>)>,
+    x: Option<(Vec<u64>, Values)>,
     offsets: Option<Vec<i64>>,
     y: Option<Vec<i64>>,
     subject: Option<Vec<i64>>,
@@ -52,10 +108,28 @@ struct Arrays {
 struct Archive<'a> {
     path: &'a Path,
     limits: &'a Limits,
+    /// Whether the values of `x` are read, or only looked up.
+    holds: bool,
+}
+
+/// Counts the bytes that were read.
+struct Counted<'a, R> {
+    source: R,
+    read: &'a Cell<u64>,
+}
+
+impl<R: Read> Read for Counted<'_, R> {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        let read = self.source.read(buffer)?;
+        self.read.set(self.read.get() + read as u64);
+        Ok(read)
+    }
 }
 
 impl Archive<'_> {
-    fn read(&self, mut source: impl Read) -> Result<Arrays, RecordingError> {
+    fn read(&self, source: impl Read) -> Result<Arrays, RecordingError> {
+        let at = Cell::new(0);
+        let mut source = Counted { source, read: &at };
         let mut arrays = Arrays::default();
         let mut members = 0;
         while let Some(mut member) =
@@ -71,7 +145,15 @@ impl Archive<'_> {
                 ));
             }
             let name = member.name().to_owned();
-            self.read_member(name.strip_suffix(".npy").unwrap_or(&name), &mut member, &mut arrays)?;
+            let name = name.strip_suffix(".npy").unwrap_or(&name);
+            if name == "x" && !self.holds {
+                let header = NpyHeader::read(&mut member).map_err(|error| self.npy_error(name, error))?;
+                // What is stored as it is goes through no buffer, so the first value comes next.
+                let byte = (member.compression() == CompressionMethod::Stored).then(|| at.get());
+                arrays.x = Some((header.shape.clone(), Values::Placed(Place { header, byte })));
+                continue;
+            }
+            self.read_member(name, &mut member, &mut arrays)?;
         }
         let mut directory = Vec::new();
         source
@@ -103,7 +185,7 @@ impl Archive<'_> {
         match name {
             "x" => {
                 let values = header.read_floats(member, self.limits.values).map_err(wrong)?;
-                arrays.x = Some((header.shape, values));
+                arrays.x = Some((header.shape, Values::Held(values)));
             }
             "offsets" => arrays.offsets = Some(header.read_integers(member, series).map_err(wrong)?),
             "y" => arrays.y = Some(header.read_integers(member, series).map_err(wrong)?),
@@ -154,11 +236,12 @@ impl Archive<'_> {
 }
 
 impl Arrays {
-    fn into_series(
+    /// What `x` is, the channels, and every series without its values.
+    fn outlines(
         self,
         archive: &Archive<'_>,
         options: &SeriesOptions,
-    ) -> Result<SeriesSet, RecordingError> {
+    ) -> Result<(Values, usize, Vec<SeriesOutline>), RecordingError> {
         let (shape, values) = self
             .x
             .ok_or_else(|| archive.malformed("members", "there is no array `x` of values".to_owned()))?;
@@ -169,20 +252,56 @@ impl Arrays {
             (Some(subject), _) => column(archive, "subject", Some(subject), count)?,
             (None, group) => column(archive, "group", group, count)?,
         };
-        if let Some(rate) = self.rate_hz {
+        for rate in self.rate_hz.into_iter().chain(options.rate_hz) {
             crate::series::checked_rate(rate)?;
         }
-        let mut set = SeriesSet::default();
-        for (index, (start, end)) in bounds.into_iter().enumerate() {
+        let outline = |(index, (start, end)): (usize, (usize, usize))| SeriesOutline {
+            name: index.to_string(),
+            rate_hz: options.rate_hz.or(self.rate_hz),
+            label: labels.as_ref().and_then(|labels| labels.get(index).copied()),
+            group: groups.as_ref().and_then(|groups| groups.get(index).copied()),
+            rows: (end - start) as u64,
+        };
+        Ok((values, channels, bounds.into_iter().enumerate().map(outline).collect()))
+    }
+
+    fn into_series(
+        self,
+        archive: &Archive<'_>,
+        options: &SeriesOptions,
+    ) -> Result<SeriesSet, RecordingError> {
+        let (values, channels, outlines) = self.outlines(archive, options)?;
+        let Values::Held(values) = values else { return Ok(SeriesSet::default()) };
+        let (mut set, mut start) = (SeriesSet::default(), 0);
+        for outline in outlines {
+            // Series follow each other, and all values are in memory, so the count fits.
+            let end = start + outline.rows as usize;
             let rows = values.get(start * channels..end * channels).unwrap_or_default();
-            let mut series = Series::new(index.to_string(), channels, rows.to_vec())
+            let mut series = Series::new(outline.name, channels, rows.to_vec())
                 .ok_or_else(|| archive.malformed("array `x`", "it has no channels".to_owned()))?;
-            series.rate_hz = self.rate_hz;
-            series.label = labels.as_ref().and_then(|labels| labels.get(index).copied());
-            series.group = groups.as_ref().and_then(|groups| groups.get(index).copied());
+            (series.rate_hz, series.label, series.group) = (outline.rate_hz, outline.label, outline.group);
             set.series.push(series.with_options(options)?);
+            start = end;
         }
         Ok(set)
+    }
+
+    fn into_outlines(
+        self,
+        archive: &Archive<'_>,
+        options: &SeriesOptions,
+    ) -> Result<(usize, Vec<SeriesOutline>, Place), RecordingError> {
+        let (values, channels, outlines) = self.outlines(archive, options)?;
+        let missing = || archive.malformed("array `x`", "it has no channels".to_owned());
+        let Values::Placed(place) = values else { return Err(missing()) };
+        if channels == 0 {
+            return Err(missing());
+        }
+        if place.header.columns_apart().is_none_or(|columns| columns > MOST_COLUMNS_APART) {
+            let why = "lies column by column, which cannot be streamed; save `numpy.ascontiguousarray(x)`";
+            return Err(archive.malformed("array `x`", why.to_owned()));
+        }
+        Ok((channels, outlines, place))
     }
 }
 

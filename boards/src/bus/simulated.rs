@@ -9,10 +9,11 @@ use embedded_hal::i2c::{Error, ErrorKind, ErrorType, I2c, NoAcknowledgeSource, O
 use sedge_readings::ImuSample;
 
 use crate::imu::convert::RawSample;
-use crate::imu::registers::{
-    AccelRange, BURST_LEN, CHIP_ID, GyroRange, PWR_DEVICE_RESET, PWR_SLEEP, Register,
-};
+use crate::imu::mpu_registers::{BURST_LEN, MpuChip, PWR_DEVICE_RESET, PWR_SLEEP, Register, range_index};
+use crate::imu::{AccelRange, GyroRange, STANDARD_GRAVITY};
 
+/// An MPU-6050's.
+const CHIP_ID: u8 = MpuChip::Mpu6050.ids()[0];
 const REGISTERS: usize = 128;
 const MEASURED: core::ops::Range<usize> = 0x3B..0x3B + BURST_LEN;
 const DIE_CELSIUS: f32 = 31.0;
@@ -55,7 +56,7 @@ pub struct SimulatedI2c {
 impl SimulatedI2c {
     /// A chip at `address`, just powered: at rest, asleep, reset values everywhere.
     pub fn new(address: u8) -> Self {
-        let rest = ImuSample { accel: [0.0, 0.0, crate::imu::convert::STANDARD_GRAVITY], gyro: [0.0; 3] };
+        let rest = ImuSample { accel: [0.0, 0.0, STANDARD_GRAVITY], gyro: [0.0; 3] };
         let mut this = Self { address, registers: [0; REGISTERS], pointer: 0, motion: rest, failures: 0 };
         this.reset();
         this
@@ -93,8 +94,8 @@ impl SimulatedI2c {
         if self.peek(Register::PwrMgmt1) & PWR_SLEEP != 0 {
             return;
         }
-        let accel = AccelRange::from_bits(self.peek(Register::AccelConfig));
-        let gyro = GyroRange::from_bits(self.peek(Register::GyroConfig));
+        let accel = AccelRange::from_index(range_index(self.peek(Register::AccelConfig)));
+        let gyro = GyroRange::from_index(range_index(self.peek(Register::GyroConfig)));
         let bytes = RawSample::from_si(self.motion, accel, gyro, DIE_CELSIUS).to_bytes();
         if let Some(measured) = self.registers.get_mut(MEASURED) {
             measured.copy_from_slice(&bytes);
@@ -158,7 +159,8 @@ impl I2c for SimulatedI2c {
 mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
     use super::*;
-    use crate::imu::{Mpu6050, Mpu6050Config, Mpu6050Error};
+    use crate::imu::{Mpu, MpuConfig};
+    use crate::registers::{OverI2c, SensorError};
 
     fn read(bus: &mut SimulatedI2c, register: u8) -> u8 {
         let mut byte = [0];
@@ -221,9 +223,9 @@ mod tests {
         let motion = ImuSample { accel: [1.25, -3.5, 9.6], gyro: [0.2, -1.1, 2.5] };
         for accel in AccelRange::ALL {
             for gyro in GyroRange::ALL {
-                let config = Mpu6050Config { accel, gyro, ..Mpu6050Config::default() };
-                let mut imu = Mpu6050::new(SimulatedI2c::new(0x68), config).unwrap();
-                imu.bus_mut().set_motion(motion);
+                let config = MpuConfig { accel, gyro, ..MpuConfig::default() };
+                let mut imu = Mpu::new(OverI2c::new(SimulatedI2c::new(0x68), 0x68), config).unwrap();
+                imu.registers_mut().bus_mut().set_motion(motion);
                 let got = imu.sample().unwrap();
                 for (a, b) in motion.channels().iter().zip(got.channels()).take(3) {
                     assert!((a - b).abs() < 9.81 / accel.counts_per_g());
@@ -238,21 +240,23 @@ mod tests {
     #[test]
     fn the_driver_says_what_is_wrong() {
         let at = |address, rate_hz| {
-            let config = Mpu6050Config { address, rate_hz, ..Mpu6050Config::default() };
-            Mpu6050::new(SimulatedI2c::new(0x68), config).map(|_| ()).unwrap_err()
+            let config = MpuConfig { rate_hz, ..MpuConfig::default() };
+            Mpu::new(OverI2c::new(SimulatedI2c::new(0x68), address), config).map(|_| ()).unwrap_err()
         };
-        assert!(matches!(at(0x69, 100), Mpu6050Error::Bus { register: Register::WhoAmI, .. }));
-        assert!(matches!(at(0x68, 99), Mpu6050Error::Rate { rate_hz: 99 }));
+        assert!(matches!(at(0x69, 100), SensorError::Bus { register: "WhoAmI", .. }));
+        assert!(matches!(at(0x68, 99), SensorError::Setting { found: 99, .. }));
         let mut other = SimulatedI2c::new(0x68);
         other.poke(Register::WhoAmI, 0x71);
-        let error = Mpu6050::new(other, Mpu6050Config::default()).map(|_| ()).unwrap_err();
-        assert_eq!(error, Mpu6050Error::WrongChip { address: 0x68, found: 0x71 });
+        let error = Mpu::new(OverI2c::new(other, 0x68), MpuConfig::default()).map(|_| ()).unwrap_err();
+        assert!(matches!(error, SensorError::WrongChip { found: 0x71, expected: [0x68], .. }));
+        let text = error.to_string();
+        assert!(text.contains("0x68") && text.contains("0x71") && text.contains("MPU-6050"), "{text}");
     }
 
     #[test]
     fn the_driver_survives_a_bus_that_fails_for_a_while() {
-        let mut imu = Mpu6050::new(SimulatedI2c::new(0x68), Mpu6050Config::default()).unwrap();
-        imu.bus_mut().fail_next(2);
+        let mut imu = Mpu::new(OverI2c::new(SimulatedI2c::new(0x68), 0x68), MpuConfig::default()).unwrap();
+        imu.registers_mut().bus_mut().fail_next(2);
         assert!(imu.sample().is_err());
         assert!(imu.sample().is_err());
         assert!((imu.sample().unwrap().accel[2] - 9.806).abs() < 2e-3);

@@ -1,4 +1,4 @@
-//! Raw counts of the MPU-6050 to SI units and back.
+//! Raw counts of the MPU family to SI units and back.
 //!
 //! Pure functions of fourteen bytes and two ranges, so that the data sheet's scale factors can be
 //! tested without a bus. The inverse exists for the simulated chip, which must quantise and
@@ -6,12 +6,8 @@
 
 use sedge_readings::ImuSample;
 
-use super::registers::{AccelRange, BURST_LEN, GyroRange};
-
-/// Standard gravity in m/s² (BIPM, exact by definition).
-pub const STANDARD_GRAVITY: f32 = 9.806_65;
-
-const RAD_PER_DEG: f32 = core::f32::consts::PI / 180.0;
+use super::mpu_registers::BURST_LEN;
+use super::range::{AccelRange, GyroRange, RAD_PER_DEG, STANDARD_GRAVITY};
 
 /// One burst read as big-endian counts: acceleration, temperature, angular rate.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -73,11 +69,23 @@ impl RawSample {
             gyro: sample.gyro.map(|radians| quantise(radians * rates)),
         }
     }
+}
 
-    /// Die temperature in °C (register map, section 4.18).
-    pub fn celsius(self) -> f32 {
-        f32::from(self.temperature) / 340.0 + 36.53
-    }
+/// Three little-endian counts.
+pub(crate) const fn little_endian(bytes: [u8; 6]) -> [i16; 3] {
+    let [xl, xh, yl, yh, zl, zh] = bytes;
+    [i16::from_le_bytes([xl, xh]), i16::from_le_bytes([yl, yh]), i16::from_le_bytes([zl, zh])]
+}
+
+/// Three big-endian counts.
+pub(crate) const fn big_endian(bytes: [u8; 6]) -> [i16; 3] {
+    let [xh, xl, yh, yl, zh, zl] = bytes;
+    [i16::from_be_bytes([xh, xl]), i16::from_be_bytes([yh, yl]), i16::from_be_bytes([zh, zl])]
+}
+
+/// Counts in a unit of which one count is `unit`.
+pub(crate) fn scaled(counts: [i16; 3], unit: f32) -> [f32; 3] {
+    counts.map(|count| f32::from(count) * unit)
 }
 
 fn quantise(count: f32) -> i16 {
@@ -87,6 +95,7 @@ fn quantise(count: f32) -> i16 {
 
 #[cfg(test)]
 mod tests {
+    use super::super::mpu_registers::MpuChip;
     use super::*;
 
     #[test]
@@ -110,7 +119,9 @@ mod tests {
         assert!((sample.accel[2] - 9.80665).abs() < 1e-6);
         // 5904 / 16.4 = 360 °/s.
         assert!((sample.gyro[2] - core::f32::consts::TAU).abs() < 1e-5);
-        assert!((raw.celsius() - 36.53).abs() < 1e-6);
+        assert!((MpuChip::Mpu6050.celsius(raw.temperature) - 36.53).abs() < 1e-6);
+        // 340 counts a degree: register map, section 4.18.
+        assert!((MpuChip::Mpu6050.celsius(3400) - 46.53).abs() < 1e-5);
     }
 
     #[test]

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::shift::{Shift, ShiftError};
 use crate::board::BoardError;
 use crate::bus::SimulatedBusError;
-use crate::imu::Mpu6050Error;
+use crate::registers::SensorError;
 
 /// Most rooms in a building.
 pub const MAX_ROOMS: usize = 64;
@@ -133,7 +133,7 @@ pub enum RigError {
     Board(#[from] BoardError),
     /// The board lacks a sensor that the rig simulates.
     #[error(
-        "board {board} has no {sensor}, which the simulated rig needs; add a [{sensor}] table or use the board sim"
+        "board {board} has no {sensor}, which the simulated rig needs; add it to [[sensors]] or [[cameras]], or use the board sim"
     )]
     NoSensor {
         /// The board.
@@ -155,7 +155,7 @@ pub enum RigError {
     },
     /// The IMU did not answer its driver.
     #[error("the simulated IMU: {0}")]
-    Imu(Mpu6050Error<SimulatedBusError>),
+    Imu(SensorError<SimulatedBusError>),
 }
 
 #[cfg(test)]

@@ -12,7 +12,7 @@ use sedge_readings::ImuSample;
 use super::drive::Motion;
 use super::random::{Purpose, generator, noise};
 use super::vibration::Shake;
-use crate::imu::convert::STANDARD_GRAVITY;
+use crate::imu::STANDARD_GRAVITY;
 
 const ACCEL_NOISE: f32 = 0.026;
 const GYRO_NOISE: f32 = 0.000_58;

@@ -18,7 +18,8 @@ use super::vibration::Vibration;
 use super::world::World;
 use crate::board::Board;
 use crate::bus::SimulatedI2c;
-use crate::imu::Mpu6050;
+use crate::imu::Mpu;
+use crate::registers::OverI2c;
 
 /// A robot in its building: an iterator over what its sensors say, from time zero on.
 ///
@@ -42,7 +43,7 @@ pub struct Rig {
     world: World,
     truths: Truths,
     camera: Camera,
-    imu: Mpu6050<SimulatedI2c>,
+    imu: Mpu<OverI2c<SimulatedI2c>>,
     inertia: Inertia,
     vibration: Vibration,
     drop_outs: ChaCha8Rng,
@@ -70,14 +71,17 @@ impl Rig {
     pub fn on_board(config: RigConfig, board: &Board) -> Result<Self, RigError> {
         config.check()?;
         let missing = |sensor| RigError::NoSensor { board: board.name.clone(), sensor };
-        let settings = board.imu_config().ok_or_else(|| missing("imu"))?;
-        let frames = board.camera.as_ref().ok_or_else(|| missing("camera"))?.rate_hz;
+        let sensor = board.imu().ok_or_else(|| missing("imu"))?;
+        let settings = sensor.mpu_config().ok_or_else(|| missing("imu"))?;
+        let address = sensor.address.ok_or_else(|| missing("imu"))?;
+        let frames = board.cameras.first().ok_or_else(|| missing("camera"))?.rate_hz;
         let every = |sensor, rate_hz: u32| match STEP_HZ.checked_rem(rate_hz) {
             Some(0) => Ok(STEP_HZ / rate_hz),
             _ => Err(RigError::Rate { board: board.name.clone(), sensor, rate_hz }),
         };
         let (steps_per_sample, steps_per_frame) = (every("imu", settings.rate_hz)?, every("camera", frames)?);
-        let imu = Mpu6050::new(SimulatedI2c::new(settings.address), settings).map_err(RigError::Imu)?;
+        let bus = OverI2c::new(SimulatedI2c::new(address), address);
+        let imu = Mpu::new(bus, settings).map_err(RigError::Imu)?;
         let world = World::new(config.building_seed, config.rooms);
         let truths = Truths::drive(&world, config.drive_seed, config.seconds);
         let own = |purpose| generator(config.drive_seed, purpose);
@@ -129,7 +133,7 @@ impl Rig {
 
     /// The simulated bus, to make it fail.
     pub fn bus_mut(&mut self) -> &mut SimulatedI2c {
-        self.imu.bus_mut()
+        self.imu.registers_mut().bus_mut()
     }
 
     /// One step of the world; what its sensors said, the IMU first.
@@ -141,7 +145,7 @@ impl Rig {
         let at = Timestamp::from_nanos(u64::from(self.step) * (1_000_000_000 / u64::from(STEP_HZ)));
         let sample = self.step.is_multiple_of(self.steps_per_sample).then(|| {
             let felt = self.inertia.feel(seconds, &motion, &shake);
-            self.imu.bus_mut().set_motion(felt);
+            self.bus_mut().set_motion(felt);
             Event::Imu(Reading { at, value: self.imu.sample().map_err(|_| NoData::Bus) })
         });
         let seen = !self.blind && self.step.is_multiple_of(self.steps_per_frame);

@@ -4,6 +4,7 @@ use std::error::Error;
 use std::io;
 use std::path::PathBuf;
 
+use sedge_boards::BoardError;
 use sedge_models::bundle::BundleError;
 use sedge_models::onnx::OnnxError;
 
@@ -15,6 +16,7 @@ use crate::files::FileError;
 use crate::measure::MeasureError;
 use crate::pretrain::{ConfigError, PretrainError};
 use crate::report::ReportError;
+use crate::watch::WatchError;
 
 /// Why a command failed.
 #[derive(Debug, thiserror::Error)]
@@ -32,6 +34,9 @@ pub enum CliError {
     /// Pretraining failed.
     #[error(transparent)]
     Pretrain(#[from] PretrainError),
+    /// A run cannot be shown, or a step not be run again.
+    #[error(transparent)]
+    Watch(Box<WatchError>),
     /// An encoder cannot be measured.
     #[error(transparent)]
     Measure(Box<MeasureError>),
@@ -44,6 +49,9 @@ pub enum CliError {
          which a board checks itself"
     )]
     RunDataGone(#[source] DataError),
+    /// A board is not known, or its file cannot be used.
+    #[error(transparent)]
+    Board(#[from] BoardError),
     /// A bundle cannot be read or written.
     #[error(transparent)]
     Bundle(#[from] BundleError),
@@ -95,6 +103,12 @@ pub enum CliError {
     /// The quickstart failed.
     #[error(transparent)]
     Quickstart(Box<crate::quickstart::QuickstartError>),
+}
+
+impl From<WatchError> for CliError {
+    fn from(error: WatchError) -> Self {
+        Self::Watch(Box::new(error))
+    }
 }
 
 impl From<MeasureError> for CliError {

@@ -27,8 +27,8 @@ const LINE_INTERVAL: Duration = Duration::from_secs(5);
 
 Data is split by subject or recording, never by window; single images are split one by one. Window
 length, rate and image size are those of the encoder unless given. The encoder is held against
-itself with random weights, the raw input, and, where its architecture is known, the same
-architecture trained with supervision on the same labels. An ONNX file does not say how samples are
+itself with random weights, the raw input (of texts, counts of bytes and of pairs of bytes), and, where
+its architecture is known, the same architecture trained with supervision on the same labels. An ONNX file does not say how samples are
 normalised: they are by the figures of the training part.")]
 pub struct Args {
     #[command(flatten)]

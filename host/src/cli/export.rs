@@ -3,6 +3,7 @@
 use std::io::Write;
 use std::path::PathBuf;
 
+use sedge_models::Modality;
 use sedge_models::bundle::MadeBy;
 use sedge_models::selection::Selection;
 use serde::Serialize;
@@ -22,6 +23,8 @@ use crate::pretrain::{PretrainConfig, Pretrained};
   sedge export runs/photos --out photos.sedge --onnx encoder.onnx
   sedge inspect photos.sedge
 
+A run of `cross-modal` trained two encoders: that of the images, and with --second that of the windows.
+
 A bundle carries a few samples with their embeddings, by which a board checks itself. They are taken
 from the run's own data, or from --data where that is gone.")]
 pub struct Args {
@@ -34,6 +37,9 @@ pub struct Args {
     /// What the bundle is called [default: the name of the run directory]
     #[arg(long)]
     name: Option<String>,
+    /// Take the second encoder, of a run that trained two: that of the windows
+    #[arg(long)]
+    second: bool,
     /// Write the encoder alone to this file too
     #[arg(long, value_name = "FILE")]
     onnx: Option<PathBuf>,
@@ -88,12 +94,13 @@ struct Written<'a> {
 
 pub(super) fn run(args: &Args, out: &mut dyn Write) -> Result<(), CliError> {
     check(args)?;
-    let Pretrained { config, header, encoder } = Pretrained::read(&args.run)?;
+    let Pretrained { config, header, encoder, second } = Pretrained::read(&args.run)?;
+    let encoder = if args.second { second.ok_or_else(|| one_encoder(&config))? } else { encoder };
     let epochs = header.position.epoch;
     if epochs < config.epochs {
         tracing::warn!("the run stands at epoch {epochs} of {}; that state is exported", config.epochs);
     }
-    let data = reference_data(args, &config)?;
+    let data = reference_data(args, &config, encoder.input.modality)?;
     warn_of(data.skipped());
     let made_by = MadeBy {
         version: env!("CARGO_PKG_VERSION").into(),
@@ -165,18 +172,28 @@ fn check(args: &Args) -> Result<(), CliError> {
 }
 
 /// The run's data or what stands in for it; without either there is no bundle.
-fn reference_data(args: &Args, config: &PretrainConfig) -> Result<Dataset, CliError> {
+fn reference_data(args: &Args, config: &PretrainConfig, modality: Modality) -> Result<Dataset, CliError> {
     let own = config.data.options();
     let few = own.limit.unwrap_or(MOST_READ).min(MOST_READ);
     let options = LoadOptions { limit: Some(few), ..own };
     match &args.data {
-        // Other data need not have the groups that were chosen.
-        Some(path) => Ok(load(path, &LoadOptions { groups: None, ..options })?),
+        // Other data need not have the groups that were chosen, nor both parts of pairs.
+        Some(path) => {
+            let modality = if options.pairs { Some(modality) } else { options.modality };
+            Ok(load(path, &LoadOptions { groups: None, pairs: false, modality, ..options })?)
+        }
         None => load(&config.data.path, &options).map_err(|source| match source {
             DataError::Io { .. } => CliError::RunDataGone(source),
             source => source.into(),
         }),
     }
+}
+
+fn one_encoder(config: &PretrainConfig) -> CliError {
+    let method = config.method.name();
+    CliError::Usage(format!(
+        "--second is for a run that trained two encoders; {method} trains one, leave it out"
+    ))
 }
 
 fn default_name(args: &Args) -> String {
@@ -199,6 +216,7 @@ fn command(args: &Args) -> String {
     flag("lr", Some(args.lr.to_string()));
     flag("temperature", args.temperature.map(|t| t.to_string()));
     flag("weight-decay", Some(args.weight_decay.to_string()));
+    words.extend(args.second.then(|| "--second".to_owned()));
     words.join(" ")
 }
 

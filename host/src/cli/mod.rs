@@ -4,6 +4,7 @@
 //! Results go to standard output, progress and errors to standard error. Exit status: 0 done, 1
 //! failed with a reason, 2 wrong usage.
 
+mod boards;
 mod compare;
 mod completions;
 mod differentiate;
@@ -13,6 +14,8 @@ mod export;
 mod inspect;
 mod pretrain;
 mod quickstart;
+mod replay;
+mod report;
 mod shown;
 mod write_back;
 
@@ -49,6 +52,10 @@ pub enum Command {
     Quickstart(quickstart::Args),
     /// Pretrain an encoder without labels
     Pretrain(Box<pretrain::Args>),
+    /// Show a run as one page that opens without a network
+    Report(report::Args),
+    /// Run a step again that was not finite, and see where it went wrong
+    Replay(replay::Args),
     /// Pretrain by several methods and measure them side by side
     Compare(Box<compare::Args>),
     /// Measure an encoder: neighbours, linear probe, few labels, against references
@@ -61,6 +68,8 @@ pub enum Command {
     WriteBack(write_back::Args),
     /// Show what a bundle or an ONNX file holds
     Inspect(inspect::Args),
+    /// List the boards that Sedge knows, or explain one
+    Boards(boards::Args),
     /// Print completions for a shell
     Completions(completions::Args),
 }
@@ -74,12 +83,15 @@ pub fn run(cli: Cli, out: &mut dyn Write) -> Result<(), CliError> {
     match cli.command {
         Command::Quickstart(args) => quickstart::run(&args, out),
         Command::Pretrain(args) => pretrain::run(*args, out),
+        Command::Report(args) => report::run(&args, out),
+        Command::Replay(args) => replay::run(&args, out),
         Command::Compare(args) => compare::run(*args, out),
         Command::Evaluate(args) => evaluate::run(&args, out),
         Command::Export(args) => export::run(&args, out),
         Command::Differentiate(args) => differentiate::run(&args, out),
         Command::WriteBack(args) => write_back::run(&args, out),
         Command::Inspect(args) => inspect::run(&args, out),
+        Command::Boards(args) => boards::run(&args, out),
         Command::Completions(args) => completions::run(&args, out),
     }
 }

@@ -39,6 +39,8 @@ fn every_promised_line_parses() {
         "differentiate encoder.onnx --loss ntxent --budget-mb 64 --budget-ms 300 --plot FILE --out step.onnx",
         "differentiate E --mean -0.5,0.5,1 --std 1,1,1 --data PATH --bundle FILE --out step.onnx",
         "write-back encoder.onnx --step step.json --state s.safetensors --out trained.onnx",
+        "boards",
+        "boards rpi4 --json",
         "completions bash",
     ] {
         let words: Vec<&str> = line.split(' ').collect();

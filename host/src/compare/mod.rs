@@ -17,9 +17,9 @@ use crate::pretrain::{
 };
 use crate::report::Table;
 
-/// The representation in question and its references, as [`assess`] calls them.
+/// The representation in question and the reference that has an architecture, as [`assess`] calls them.
 const ENCODER: &str = "encoder";
-const REFERENCES: [&str; 2] = ["random", "raw input"];
+const RANDOM: &str = "random";
 
 /// What is to be compared.
 #[derive(Clone, Debug)]
@@ -122,7 +122,7 @@ pub fn compare(
         };
         let pretraining = match Pretraining::prepare(Arc::clone(&data), &config) {
             // A method that does not fit the encoder or the data is no fault of the others.
-            Err(PretrainError::Config(why)) => {
+            Err(why @ (PretrainError::Config(_) | PretrainError::Data(_))) => {
                 compared.left_out.push((method.name(), why.to_string()));
                 continue;
             }
@@ -196,9 +196,9 @@ impl Compared {
         }
         let mut seen = BTreeSet::new();
         for row in &self.rows {
-            for set in REFERENCES {
-                let encoder = if set == "random" { row.config.architecture_name() } else { "-".into() };
-                if row.evaluation.sets().contains(&set) && seen.insert((set, encoder.clone())) {
+            for set in row.evaluation.sets().into_iter().filter(|set| *set != ENCODER) {
+                let encoder = if set == RANDOM { row.config.architecture_name() } else { "-".into() };
+                if seen.insert((set, encoder.clone())) {
                     let first = [set.to_owned(), encoder];
                     table.row(first.into_iter().chain(cells(&row.evaluation, set)).chain(["-".to_owned()]));
                 }

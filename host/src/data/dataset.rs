@@ -12,7 +12,7 @@ use sedge_models::{InputSpec, Modality};
 use sha2::{Digest, Sha256};
 
 use super::DataError;
-use super::samples::{Pictures, Rows, Samples};
+use super::samples::{Lines, Pictures, Rows, Samples};
 use super::skipped::SkipList;
 
 /// How far the rate of windows may lie from the input's, as a fraction.
@@ -79,7 +79,11 @@ impl Dataset {
 
     /// What the samples are; of pairs, what their first part is.
     pub fn modality(&self) -> Modality {
-        if self.samples.pictures().is_some() { Modality::Image } else { Modality::Imu }
+        match (self.samples.pictures(), self.samples.texts()) {
+            (Some(_), _) => Modality::Image,
+            (None, Some(_)) => Modality::Text,
+            (None, None) => Modality::Imu,
+        }
     }
 
     /// Number of samples, at least one.
@@ -132,6 +136,11 @@ impl Dataset {
         self.samples.windows()?.get(index)
     }
 
+    /// One text, `[length]` tokens with its padding, when the samples are texts and there are that many.
+    pub fn text(&self, index: usize) -> Option<&[u16]> {
+        self.samples.texts()?.get(index)
+    }
+
     /// The samples of `indices`, in that order, with everything that belongs to them.
     ///
     /// # Errors
@@ -155,7 +164,7 @@ impl Dataset {
         }
     }
 
-    /// Mean and deviation of each channel over all samples; of pairs, of the images.
+    /// Mean and deviation of each channel over all samples; of pairs, of the images. Texts have none.
     pub fn channel_stats(&self) -> ChannelStats {
         let moments = self.samples.picture_moments().or_else(|| self.samples.window_moments());
         ChannelStats::of(&moments.unwrap_or_default())
@@ -164,6 +173,9 @@ impl Dataset {
     /// The input specification of an encoder for this data, normalised by its own figures; of
     /// pairs, of the images. Images enter at `image_size` pixels a side, or at their own size.
     pub fn input_spec(&self, image_size: Option<usize>) -> InputSpec {
+        if let Some(texts) = self.samples.texts() {
+            return InputSpec::text(texts.length);
+        }
         let stats = self.channel_stats();
         match (self.samples.pictures(), self.samples.windows()) {
             (Some(pictures), _) => picture_spec(&pictures, image_size, stats),
@@ -182,17 +194,22 @@ impl Dataset {
     }
 
     /// Whether samples can be turned into this input: images of any size can, windows only of the
-    /// same channels, length and rate. Of pairs, the part of the input's modality counts.
+    /// same channels, length and rate, and texts only of the same length. Of pairs, the part of the input's modality counts.
     ///
     /// # Errors
     /// [`DataError::Mismatch`] or [`DataError::Spec`].
     pub fn check_fits(&self, spec: &InputSpec) -> Result<(), DataError> {
         spec.check()?;
         let mismatch = |found: String, wanted: String, mend| Err(DataError::Mismatch { found, wanted, mend });
-        let windows = match spec.modality {
-            Modality::Image if self.samples.pictures().is_some() => return Ok(()),
-            Modality::Imu => self.samples.windows(),
-            Modality::Image => None,
+        let windows = match (spec.modality, self.samples.texts()) {
+            (Modality::Image, _) if self.samples.pictures().is_some() => return Ok(()),
+            (Modality::Text, Some(Lines { length, .. })) if spec.shape == [length] => return Ok(()),
+            (Modality::Text, Some(Lines { length, .. })) => {
+                let (found, wanted) = (format!("texts of {length} tokens"), format!("{:?}", spec.shape));
+                return mismatch(found, wanted, "load them with that `length`");
+            }
+            (Modality::Imu, _) => self.samples.windows(),
+            (Modality::Image | Modality::Text, _) => None,
         };
         let Some(Rows { channels, length, rate_hz, .. }) = windows else {
             let (found, wanted) = (self.samples.kind().to_owned(), format!("of modality {}", spec.modality));
@@ -227,6 +244,8 @@ impl Dataset {
                 resize_center(&image, size, out)?;
             } else if let Some(window) = self.window(index) {
                 out.copy_from_slice(window);
+            } else if let Some(text) = self.text(index) {
+                out.iter_mut().zip(text).for_each(|(out, token)| *out = f32::from(*token));
             }
             normalise(out, &spec.mean, &spec.std)?;
         }

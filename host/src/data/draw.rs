@@ -3,17 +3,18 @@
 //! so that any worker at any time draws the same.
 
 use std::fmt::Debug;
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use ndarray::ArrayD;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
-use sedge_augment::{ImageAugment, Size, WindowAugment, WindowSource, normalise};
+use sedge_augment::{ImageAugment, Size, TextAugment, WindowAugment, WindowSource, normalise};
 use sedge_models::compile::VIEWS;
-use sedge_models::{InputSpec, Modality};
+use sedge_models::{InputSpec, Modality, text};
 
+use super::DataError;
 use super::dataset::{Dataset, batch_array};
-use super::{DataError, Samples};
 
 /// Inputs of one training step by name.
 pub type Inputs = Vec<(String, ArrayD<f32>)>;
@@ -45,14 +46,26 @@ pub enum Augment {
     Image(ImageAugment),
     /// Of windows.
     Window(WindowAugment),
+    /// Of texts.
+    Text(TextAugment),
 }
 
 impl Augment {
+    /// What it is for.
+    pub fn modality(&self) -> Modality {
+        match self {
+            Self::Image(_) => Modality::Image,
+            Self::Window(_) => Modality::Imu,
+            Self::Text(_) => Modality::Text,
+        }
+    }
+
     /// The default augmentation of a modality.
     pub fn default_for(modality: Modality) -> Self {
         match modality {
             Modality::Image => Self::Image(ImageAugment::default()),
             Modality::Imu => Self::Window(WindowAugment::default()),
+            Modality::Text => Self::Text(TextAugment::default()),
         }
     }
 
@@ -61,6 +74,7 @@ impl Augment {
         match modality {
             Modality::Image => Self::Image(ImageAugment::none()),
             Modality::Imu => Self::Window(WindowAugment::none()),
+            Modality::Text => Self::Text(TextAugment::none()),
         }
     }
 }
@@ -75,8 +89,13 @@ pub(super) struct Recipe {
     pub(super) seed: u64,
     /// How far away in order the second view may come from; zero for the sample itself.
     pub(super) neighbours: u64,
+    /// What the encoder of the second part of pairs reads, and how its views are made.
+    pub(super) second: Option<(InputSpec, WindowAugment)>,
     pub(super) sampler: Arc<dyn Sampler>,
 }
+
+/// Purpose of the draw of a view of a pair's second part; those of the first have the numbers below.
+const SECOND_VIEW: u64 = 1 << 33;
 
 /// The samples of one batch, about to be made into a step's inputs.
 #[derive(Clone, Copy, Debug)]
@@ -160,27 +179,57 @@ impl<'a> Draw<'a> {
         let Recipe { spec, augment, .. } = self.recipe;
         let mut rng = self.rng(index, which);
         let index = if which == 1 { self.neighbour(index, &mut rng) } else { index };
+        if let (Augment::Text(augment), Some(tokens)) = (augment, self.data.text(index)) {
+            return Ok(augment.view(written(tokens), text::PAD, &mut rng, out)?);
+        }
         match (augment, self.data.image(index), self.data.window(index)) {
             (Augment::Image(augment), Some(image), _) => {
                 let size = Size { width: spec.shape[2], height: spec.shape[1] };
                 augment.view(&image, size, &mut rng, out)?;
             }
             (Augment::Window(augment), _, Some(window)) => {
-                let source = WindowSource::new(window, spec.shape[1], &spec.mean, &spec.std)?;
-                augment.view(&source, &mut rng, out)?;
+                return window_view(augment, window, spec, &mut rng, out);
             }
             _ => return Err(self.wrong_augment()),
         }
         Ok(normalise(out, &spec.mean, &spec.std)?)
     }
 
-    fn neighbour(&self, index: usize, rng: &mut ChaCha8Rng) -> usize {
-        let span = self.recipe.neighbours;
-        if span == 0 {
-            return index;
+    /// An augmented view of the second part of each pair, normalised, `[samples, channels, length]`.
+    ///
+    /// # Errors
+    /// [`DataError::Mismatch`] when samples are no pairs, or the loader was not told what is to be read of
+    /// their second part; otherwise as [`Self::views`].
+    pub fn seconds(&self) -> Result<ArrayD<f32>, DataError> {
+        let refused = || DataError::Mismatch {
+            found: "samples of one part".to_owned(),
+            wanted: "pairs of an image and a window".to_owned(),
+            mend: "choose a recording with both",
+        };
+        let (spec, augment) = self.recipe.second.as_ref().ok_or_else(refused)?;
+        let mut views = vec![0.0; self.len() * spec.values()];
+        for (&index, out) in self.indices.iter().zip(views.chunks_exact_mut(spec.values().max(1))) {
+            let window = self.data.window(index).ok_or_else(refused)?;
+            window_view(augment, window, spec, &mut self.rng(index, SECOND_VIEW), out)?;
         }
+        batch_array(self.len(), spec, views)
+    }
+
+    fn neighbour(&self, index: usize, rng: &mut ChaCha8Rng) -> usize {
+        match self.recipe.neighbours {
+            0 => index,
+            span => rng.random_range(self.near(index, span)),
+        }
+    }
+
+    /// The samples around `index` that are of the same uninterrupted stream and
+    /// at most `span` of [`Dataset::order`] away, itself among them.
+    pub fn near(&self, index: usize, span: u64) -> RangeInclusive<usize> {
         let order = self.data().order();
         let (mut first, mut last) = (index, index);
+        if index >= order.len() {
+            return first..=last;
+        }
         // Order falls where one stream ends and the next begins.
         while first > 0 && order[first - 1] < order[first] && order[index] - order[first - 1] <= span {
             first -= 1;
@@ -191,17 +240,35 @@ impl<'a> Draw<'a> {
         {
             last += 1;
         }
-        rng.random_range(first..=last)
+        first..=last
     }
 
     fn wrong_augment(&self) -> DataError {
-        let kind = |is_image: bool| if is_image { "images" } else { "windows" };
         DataError::Mismatch {
-            found: kind(matches!(self.data().samples(), Samples::Images { .. })).to_owned(),
-            wanted: format!("augmented as {}", kind(matches!(self.recipe.augment, Augment::Image(_)))),
+            found: self.data().samples().kind().to_owned(),
+            wanted: format!("augmented as {}", self.recipe.augment.modality()),
             mend: "choose the augmentation of that modality",
         }
     }
+}
+
+/// An augmented view of a window, normalised, into `out`.
+fn window_view(
+    augment: &WindowAugment,
+    window: &[f32],
+    spec: &InputSpec,
+    rng: &mut ChaCha8Rng,
+    out: &mut [f32],
+) -> Result<(), DataError> {
+    let source = WindowSource::new(window, spec.shape[1], &spec.mean, &spec.std)?;
+    augment.view(&source, rng, out)?;
+    Ok(normalise(out, &spec.mean, &spec.std)?)
+}
+
+/// The tokens of a text before its padding.
+pub fn written(text: &[u16]) -> &[u16] {
+    let end = text.iter().position(|token| *token == text::PAD).unwrap_or(text.len());
+    text.get(..end).unwrap_or(text)
 }
 
 /// A generator of its own for every combination of four numbers.

@@ -22,8 +22,9 @@ pub enum DataError {
     },
     /// No reader knows this kind of data.
     #[error(
-        "{} is no data that is known here; give a .parquet, .npz, .csv, .mcap or .tar file, a folder of \
-         images or of *.parquet or *.tar files, or `sim`",
+        "{} is no data that is known here; give a .parquet, .npz, .csv, .mcap or .tar file, a video (.mp4, \
+         .mkv, .avi or .mjpeg), texts (.txt, .log, .jsonl or .tsv), a folder of images or of such files, a LeRobot \
+         data set, `sim` or `sim-logs`",
         path.display()
     )]
     UnknownKind {
@@ -99,6 +100,46 @@ pub enum DataError {
         /// The columns that are there.
         found: Vec<String>,
     },
+    /// A feature, or column, that is not there.
+    #[error("{} has no feature `{wanted}`; it has: {}", path.display(), found.join(", "))]
+    Feature {
+        /// The file.
+        path: PathBuf,
+        /// What was looked for.
+        wanted: String,
+        /// The features that are there.
+        found: Vec<String>,
+    },
+    /// A program that video is decoded by cannot be run.
+    #[error(
+        "cannot run `{}`: {why}; install FFmpeg (`apt install ffmpeg`, `brew install ffmpeg`, or \
+         https://ffmpeg.org/download.html), or state the path of the program by `ffmpeg`",
+        program.display()
+    )]
+    Program {
+        /// The program.
+        program: PathBuf,
+        /// What the system said.
+        why: String,
+    },
+    /// A video that cannot be decoded.
+    #[error("{}: {why}", path.display())]
+    Video {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong, in the words of `ffmpeg` where it is that.
+        why: String,
+    },
+    /// A LeRobot data set that breaks the rules of its format.
+    #[error("{}, `{key}`: {why}", path.display())]
+    LeRobot {
+        /// The file.
+        path: PathBuf,
+        /// The key or column.
+        key: String,
+        /// What is wrong, and how to mend it.
+        why: String,
+    },
     /// A tar shard that cannot be read further.
     #[error("{}, {place}: {why}; write the shard anew, or take it out of the folder", path.display())]
     Tar {
@@ -159,6 +200,22 @@ pub enum DataError {
         found: usize,
         /// The length wanted.
         wanted: usize,
+    },
+    /// A token that there is none of.
+    #[error("a text holds the token {token}; bytes are 0 to 255, and the last token is 258")]
+    Token {
+        /// Its number.
+        token: u16,
+    },
+    /// A file of texts that cannot be read further.
+    #[error("{}, {place}: {why}", path.display())]
+    Text {
+        /// The file.
+        path: PathBuf,
+        /// Where in it.
+        place: String,
+        /// What is wrong, and how to mend it.
+        why: String,
     },
     /// A sample that is not there.
     #[error("sample {index} was asked for, but the data set has {len}")]

@@ -13,6 +13,9 @@ use super::{DataError, LoadOptions};
 /// Most classes: names are kept for each up to the highest.
 pub(super) const MAX_CLASSES: u32 = 100_000;
 
+/// Pictures that are no frames of one sequence are ordered two to the power of this apart.
+pub(super) const APART: u32 = 32;
+
 /// A decoded picture at its final size.
 pub(super) struct Picture {
     width: usize,
@@ -21,6 +24,11 @@ pub(super) struct Picture {
 }
 
 impl Picture {
+    /// From RGB bytes, of which there are three a pixel.
+    pub(super) fn new(width: usize, height: usize, rgb: Vec<u8>) -> Self {
+        Self { width, height, rgb }
+    }
+
     /// Memory of the pixels.
     pub(super) fn bytes(&self) -> usize {
         self.rgb.len()

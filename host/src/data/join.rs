@@ -30,18 +30,7 @@ impl Dataset {
     /// # Errors
     /// [`DataError::Option`] for the first group that the data does not have, and when there is none.
     pub fn check_groups(&self, groups: &[u32]) -> Result<BTreeSet<u32>, DataError> {
-        let known: BTreeSet<u32> = self.groups.iter().copied().collect();
-        let wanted = "one or more groups of the data: subjects, or recordings by number";
-        let refused = |found| Err(DataError::Option { option: "groups", found, wanted });
-        if groups.is_empty() {
-            return refused("empty".to_owned());
-        }
-        if let Some(absent) = groups.iter().find(|group| !known.contains(group)) {
-            let names: Vec<String> = known.iter().take(MOST_NAMED).map(u32::to_string).collect();
-            let more = if known.len() > MOST_NAMED { ", ..." } else { "" };
-            return refused(format!("{absent}, where the data has {}{more}", names.join(", ")));
-        }
-        Ok(groups.iter().copied().collect())
+        chosen_groups(&self.groups.iter().copied().collect(), groups)
     }
 
     /// At most `limit` samples, evenly spread.
@@ -90,17 +79,33 @@ impl Dataset {
     }
 }
 
+/// `groups` as a set, each among those that are known.
+pub(super) fn chosen_groups(known: &BTreeSet<u32>, groups: &[u32]) -> Result<BTreeSet<u32>, DataError> {
+    let wanted = "one or more groups of the data: subjects, or recordings by number";
+    let refused = |found| Err(DataError::Option { option: "groups", found, wanted });
+    if groups.is_empty() {
+        return refused("empty".to_owned());
+    }
+    if let Some(absent) = groups.iter().find(|group| !known.contains(group)) {
+        let names: Vec<String> = known.iter().take(MOST_NAMED).map(u32::to_string).collect();
+        let more = if known.len() > MOST_NAMED { ", ..." } else { "" };
+        return refused(format!("{absent}, where the data has {}{more}", names.join(", ")));
+    }
+    Ok(groups.iter().copied().collect())
+}
+
 /// The samples whose group is one of `groups`.
 fn indices_of(data: &Dataset, groups: &BTreeSet<u32>) -> Vec<usize> {
     (0..data.len()).filter(|&index| groups.contains(&data.groups[index])).collect()
 }
 
-/// Kind, extents of images, extents of windows, and rate.
+/// Kind, extents of images, extents of windows (of texts, their length), and rate.
 type Shape = (&'static str, [usize; 2], [usize; 2], f32);
 
 fn shape(samples: &Samples) -> Shape {
     let pictures = samples.pictures().map_or([0; 2], |p| [p.height, p.width]);
-    let windows = samples.windows().map_or(([0; 2], 0.0), |w| ([w.channels, w.length], w.rate_hz));
+    let length = samples.texts().map_or(0, |texts| texts.length);
+    let windows = samples.windows().map_or(([1, length], 0.0), |w| ([w.channels, w.length], w.rate_hz));
     (samples.kind(), pictures, windows.0, windows.1)
 }
 

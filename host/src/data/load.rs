@@ -5,10 +5,10 @@ use std::path::{Path, PathBuf};
 
 use sedge_recordings::{ImageFolder, Limits, SeriesOptions, SeriesSet, read_series};
 
-use super::images::{ImageSink, Picture, Tag, in_parallel};
+use super::images::{APART, ImageSink, Picture, Tag, in_parallel};
 use super::parquet_images::parquet_files;
 use super::windows::{Run, WindowSink, spread};
-use super::{DataError, Dataset, LoadOptions, drives, parquet_images, stream, streams};
+use super::{DataError, Dataset, LoadOptions, drives, parquet_images, stream, streams, text};
 
 /// Pictures decoded, and held, at a time.
 const IMAGES_AT_ONCE: usize = 256;
@@ -23,8 +23,14 @@ const RECORDING_BITS: u32 = 44;
 /// | `FILE.parquet`, or a folder of `<split>-*.parquet` | images (Hugging Face layout); each its own group |
 /// | a folder of images, or of one sub-folder a class | images; each its own group |
 /// | `FILE.tar`, or a folder of `*.tar` | images of WebDataset shards; each its own group |
-/// | `FILE.npz`, `FILE.csv` | windows; the group is the subject, or else the recording |
-/// | `FILE.mcap` | frames or IMU windows; one group |
+/// | a folder with `meta/info.json` (LeRobot v3) | frames of a camera, or windows of features; a group an episode |
+/// | `FILE.mp4`, `.mkv`, `.avi`, `.mjpeg`, or a folder of them | frames, by `ffmpeg`; a group a video |
+/// | `FILE.npz`, `FILE.csv`, or a folder of them | windows; the group is the subject, or else the recording |
+/// | `FILE.mcap`, or a folder of them | frames or IMU windows; a group a file |
+/// | `FILE.txt`, `FILE.log` | a text a line; the group is the file |
+/// | a folder of `*.txt` and `*.log`, or of one sub-folder a class | the same; a group a file |
+/// | `FILE.jsonl`, `FILE.tsv`, or `FILE.csv` with a column `text` | a text a record; its `group`, or each its own |
+/// | `sim-logs`, `sim-logs:key=value,...` | lines of robots' logs, labelled by what they say; a group a run |
 /// | `sim`, `sim:key=value,...` | frames labelled by room, or IMU windows by floor; a group a visit |
 /// | `sim:building=1-20,drive=1-20` | the same of twenty drives, one after the other |
 ///
@@ -43,12 +49,22 @@ fn load_all(path: &Path, options: &LoadOptions) -> Result<Dataset, DataError> {
     if name == "sim" || name.starts_with("sim:") {
         return drives::load(&name, options);
     }
+    if let Some(loaded) = text::simulated(&name, options) {
+        return loaded;
+    }
     let kind = fs::metadata(path).map_err(|source| DataError::Io { path: path.to_owned(), source })?;
+    if stream::is_only_sharded(path)? {
+        return stream::load(path, options);
+    }
     if kind.is_dir() {
         return load_folder(&name, path, options);
     }
     match path.extension().unwrap_or_default().to_ascii_lowercase().to_str() {
         Some("parquet") => parquet_images::load(&name, &[path.to_owned()], options),
+        Some("txt" | "log") => text::load_document(&name, path, options),
+        Some("jsonl") => text::load_json_lines(&name, path, options),
+        Some("tsv") => text::load_table(&name, path, b'\t', options),
+        Some("csv") if text::has_texts(path)? => text::load_table(&name, path, b',', options),
         Some("npz" | "csv") => load_series(&name, path, options),
         Some("tar") => stream::load(path, options),
         Some("mcap") => streams::load_mcap(&name, path, options),
@@ -61,11 +77,14 @@ fn load_folder(name: &str, path: &Path, options: &LoadOptions) -> Result<Dataset
     if shards.is_empty() {
         let split = path.join(&options.split);
         let folder = if split.is_dir() { split } else { path.to_owned() };
-        if stream::has_shards(&folder)? {
+        if stream::is_only_sharded(&folder)? {
             return stream::load(&folder, options);
         }
         let inner = parquet_files(&folder)?;
         if inner.is_empty() {
+            if let Some(folder) = text::Folder::open(&folder)? {
+                return folder.load(name, options);
+            }
             return load_images(name, &folder, options);
         }
         return parquet_images::load(name, &inner, options);
@@ -96,7 +115,11 @@ fn load_images(name: &str, path: &Path, options: &LoadOptions) -> Result<Dataset
         for (&index, picture) in part.iter().zip(pictures) {
             let label = all[index].label;
             match picture {
-                Ok(picture) => sink.push(picture, Tag { label, group: index as u32, order: index as u64 })?,
+                Ok(picture) => {
+                    // Files of one folder may be frames of one video; those of the next are not.
+                    let order = (u64::from(label.unwrap_or(0)) << APART) + index as u64;
+                    sink.push(picture, Tag { label, group: index as u32, order })?;
+                }
                 Err(why) => sink.skip(format!("image {}", index + 1), why)?,
             }
         }

@@ -9,6 +9,7 @@
 use std::sync::Arc;
 
 use ndarray::{ArrayD, ArrayViewD};
+use sedge_augment::WindowAugment;
 use sedge_models::InputSpec;
 
 use super::DataError;
@@ -75,7 +76,7 @@ impl Loader {
             return Err(DataError::Option { option: "workers", found: workers.to_string(), wanted });
         }
         let sampler: Arc<dyn Sampler> = Arc::new(TwoViews);
-        let recipe = Recipe { spec, augment, samples, seed, neighbours: 0, sampler };
+        let recipe = Recipe { spec, augment, samples, seed, neighbours: 0, second: None, sampler };
         // One view shows whatever is wrong with the settings before any thread starts.
         Draw::new(&recipe, origin.known(), 0, 0, &[0]).views(1)?;
         Ok(Self { origin, recipe: Arc::new(recipe), workers })
@@ -93,6 +94,20 @@ impl Loader {
         let known: &Dataset = self.origin.known();
         let first: Vec<usize> = (0..known.len()).cycle().take(self.recipe.samples).collect();
         self.recipe.sampler.draw(&Draw::new(&self.recipe, known, 0, 0, &first))?;
+        Ok(self)
+    }
+
+    /// Has samplers draw views of the second part of pairs too, as windows that an encoder of `spec` reads.
+    ///
+    /// # Errors
+    /// When the data does not fit `spec`, or the augmentation is out of range.
+    pub fn with_second(mut self, spec: InputSpec, augment: WindowAugment) -> Result<Self, DataError> {
+        self.origin.known().check_fits(&spec)?;
+        augment.check()?;
+        // No epoch has begun, so nothing else holds the recipe.
+        if let Some(recipe) = Arc::get_mut(&mut self.recipe) {
+            recipe.second = Some((spec, augment));
+        }
         Ok(self)
     }
 

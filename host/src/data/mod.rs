@@ -8,6 +8,7 @@ mod draw;
 mod drives;
 mod epoch;
 mod error;
+mod ffmpeg;
 mod images;
 mod join;
 mod load;
@@ -15,6 +16,7 @@ mod loader;
 mod options;
 mod origin;
 mod pairs;
+mod parquet_columns;
 mod parquet_guard;
 mod parquet_images;
 mod samples;
@@ -24,10 +26,11 @@ pub mod stream;
 mod streams;
 #[cfg(test)]
 mod testing;
+mod text;
 mod windows;
 
 pub use dataset::{ChannelStats, Dataset, Labels};
-pub use draw::{Augment, Draw, Inputs, Sampler, TwoViews};
+pub use draw::{Augment, Draw, Inputs, Sampler, TwoViews, written};
 pub use epoch::Epoch;
 pub use error::DataError;
 pub use load::load;

@@ -13,8 +13,10 @@ use super::DataError;
 
 /// Largest footer: the metadata of about a hundred thousand row groups.
 const MAX_FOOTER: u64 = 16 << 20;
-/// Most elements of a schema; the crate recurses once for each.
-const MAX_SCHEMA: u64 = 1000;
+/// Most elements of a schema: robot data sets keep statistics of every feature in columns of their own.
+const MAX_SCHEMA: u64 = 1 << 14;
+/// Deepest nesting of a schema; the crate recurses once a level.
+const MAX_SCHEMA_DEPTH: usize = 64;
 /// Most row groups in one file.
 const MAX_ROW_GROUPS: u64 = 100_000;
 /// Largest page, compressed or not.
@@ -91,7 +93,15 @@ fn check_file_metadata<R: Read>(thrift: &mut Compact<R>) -> io::Result<()> {
 fn check_schema<R: Read>(thrift: &mut Compact<R>) -> io::Result<()> {
     let (size, element) = thrift.list()?;
     within("schema elements", size as i64, MAX_SCHEMA as i64)?;
+    // Children still to come of each element that is open.
+    let mut open: Vec<i64> = Vec::new();
     for _ in 0..size {
+        while open.last().is_some_and(|left| *left <= 0) {
+            open.pop();
+        }
+        if let Some(left) = open.last_mut() {
+            *left -= 1;
+        }
         if element != STRUCT {
             thrift.skip_element(element, 1)?;
             continue;
@@ -99,7 +109,12 @@ fn check_schema<R: Read>(thrift: &mut Compact<R>) -> io::Result<()> {
         let mut last = 0;
         while let Some((id, kind)) = thrift.field(&mut last)? {
             match (id, kind) {
-                (5, I32) => within("children of a schema element", thrift.integer()?, size as i64)?,
+                (5, I32) => {
+                    let children = thrift.integer()?;
+                    within("children of a schema element", children, size as i64)?;
+                    open.push(children);
+                    within("levels of its schema", open.len() as i64, MAX_SCHEMA_DEPTH as i64)?;
+                }
                 _ => thrift.skip(kind, 1)?,
             }
         }

@@ -17,7 +17,7 @@ use parquet::file::reader::{FileReader, RowGroupReader, SerializedFileReader};
 use sedge_recordings::{Limits, decode_image};
 use serde_json::Value;
 
-use super::images::{ImageSink, MAX_CLASSES, Picture, Tag, in_parallel};
+use super::images::{APART, ImageSink, MAX_CLASSES, Picture, Tag, in_parallel};
 use super::parquet_guard::{check_footer, check_pages};
 use super::{DataError, Dataset, LoadOptions};
 
@@ -223,7 +223,8 @@ impl<'a> Source<'a> {
             match picture.and_then(|picture| Ok((picture, label?))) {
                 Ok((picture, label)) => {
                     let order = sink.len() as u64;
-                    sink.push(picture, Tag { label, group: order as u32, order })?;
+                    // Rows are pictures and not frames, of which one would follow the other.
+                    sink.push(picture, Tag { label, group: order as u32, order: order << APART })?;
                 }
                 Err(why) => sink.skip(format!("{}, row {}", self.path.display(), row.number), why)?,
             }
@@ -323,7 +324,7 @@ fn column_values<D: DataType>(
 
 /// Runs a piece of the `parquet` crate. It is written for honest files and indexes and asserts
 /// freely; a panic there means a broken file. Nothing of it is used after one.
-fn contained<T>(
+pub(super) fn contained<T>(
     path: &Path,
     place: &str,
     work: impl FnOnce() -> Result<T, ParquetError>,

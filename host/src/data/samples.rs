@@ -1,8 +1,9 @@
 //! Samples of one kind and shape in one block of memory, and what is computed over all of them.
-//! Whatever the kind, a sample has at most an image and a window; everything here is said once for
-//! each of these two parts.
+//! Whatever the kind, a sample has at most an image and a window, or is a text; everything here is said once
+//! for each of these parts.
 
 use sedge_augment::ImageSource;
+use sedge_models::text;
 use sha2::{Digest, Sha256};
 
 use super::DataError;
@@ -29,6 +30,13 @@ pub enum Samples {
         rate_hz: f32,
         /// `[n, channels, length]`.
         values: Vec<f32>,
+    },
+    /// Texts as bytes: numbers of tokens (see [`sedge_models::text`]), with padding behind each that is shorter.
+    Texts {
+        /// Tokens a text.
+        length: usize,
+        /// `[n, length]`.
+        tokens: Vec<u16>,
     },
     /// Images, each with the window of a series around its time: a camera frame and what the IMU
     /// felt meanwhile.
@@ -65,6 +73,13 @@ pub(super) struct Rows<'a> {
     pub(super) length: usize,
     pub(super) rate_hz: f32,
     pub(super) values: &'a [f32],
+}
+
+/// The texts of samples.
+#[derive(Clone, Copy)]
+pub(super) struct Lines<'a> {
+    pub(super) length: usize,
+    pub(super) tokens: &'a [u16],
 }
 
 impl<'a> Pictures<'a> {
@@ -109,6 +124,12 @@ impl<'a> Rows<'a> {
     }
 }
 
+impl<'a> Lines<'a> {
+    pub(super) fn get(&self, index: usize) -> Option<&'a [u16]> {
+        part(self.tokens, self.length, index)
+    }
+}
+
 fn part<T>(values: &[T], stride: usize, index: usize) -> Option<&[T]> {
     values.get(index.checked_mul(stride)?..)?.get(..stride)
 }
@@ -120,7 +141,7 @@ impl Samples {
             Self::Images { width, height, pixels } | Self::Pairs { width, height, pixels, .. } => {
                 Some(Pictures { width: *width, height: *height, pixels })
             }
-            Self::Windows { .. } => None,
+            Self::Windows { .. } | Self::Texts { .. } => None,
         }
     }
 
@@ -131,7 +152,15 @@ impl Samples {
             | Self::Pairs { channels, length, rate_hz, values, .. } => {
                 Some(Rows { channels: *channels, length: *length, rate_hz: *rate_hz, values })
             }
-            Self::Images { .. } => None,
+            Self::Images { .. } | Self::Texts { .. } => None,
+        }
+    }
+
+    /// The texts, where samples are texts.
+    pub(super) fn texts(&self) -> Option<Lines<'_>> {
+        match self {
+            Self::Texts { length, tokens } => Some(Lines { length: *length, tokens }),
+            _ => None,
         }
     }
 
@@ -140,6 +169,7 @@ impl Samples {
         match self {
             Self::Images { .. } => "images",
             Self::Windows { .. } => "windows",
+            Self::Texts { .. } => "texts",
             Self::Pairs { .. } => "pairs of an image and a window",
         }
     }
@@ -148,26 +178,34 @@ impl Samples {
     pub(super) fn len(&self) -> usize {
         let pictures = self.pictures().map(|p| p.pixels.len().checked_div(p.stride()).unwrap_or(0));
         let windows = self.windows().map(|w| w.values.len().checked_div(w.stride()).unwrap_or(0));
-        pictures.into_iter().chain(windows).min().unwrap_or(0)
+        let texts = self.texts().map(|t| t.tokens.len().checked_div(t.length).unwrap_or(0));
+        pictures.into_iter().chain(windows).chain(texts).min().unwrap_or(0)
     }
 
     /// Memory in bytes.
     pub(super) fn bytes(&self) -> usize {
         let pictures = self.pictures().map_or(0, |p| p.pixels.len());
-        self.windows().map_or(0, |w| size_of_val(w.values)).saturating_add(pictures)
+        let texts = self.texts().map_or(0, |t| size_of_val(t.tokens));
+        self.windows().map_or(0, |w| size_of_val(w.values)).saturating_add(pictures).saturating_add(texts)
     }
 
-    /// Whether every part is a whole number of samples, the same for all, and not none.
+    /// Whether every part is a whole number of samples, the same for all, and not none, and every token one
+    /// that there is.
     pub(super) fn check(&self) -> Result<(), DataError> {
         let count = self.len();
         let pictures = self.pictures().map(|p| ("pixels", p.pixels.len(), count * p.stride()));
         let windows = self.windows().map(|w| ("values", w.values.len(), count * w.stride()));
-        for (what, found, wanted) in pictures.into_iter().chain(windows) {
+        let texts = self.texts().map(|t| ("tokens", t.tokens.len(), count * t.length));
+        for (what, found, wanted) in pictures.into_iter().chain(windows).chain(texts) {
             if found != wanted || found == 0 {
                 return Err(DataError::Lengths { what, found, wanted });
             }
         }
-        Ok(())
+        let mut tokens = self.texts().into_iter().flat_map(|texts| texts.tokens);
+        match tokens.find(|token| usize::from(**token) >= text::TOKENS) {
+            Some(token) => Err(DataError::Token { token: *token }),
+            None => Ok(()),
+        }
     }
 
     /// The samples of `indices`, each of which must be there.
@@ -178,6 +216,9 @@ impl Samples {
             Self::Images { width, height, .. } => Self::Images { width, height, pixels: pictures() },
             Self::Windows { channels, length, rate_hz, .. } => {
                 Self::Windows { channels, length, rate_hz, values: windows() }
+            }
+            Self::Texts { length, ref tokens } => {
+                Self::Texts { length, tokens: pick(tokens, length, indices) }
             }
             Self::Pairs { width, height, channels, length, rate_hz, .. } => Self::Pairs {
                 width,
@@ -196,6 +237,7 @@ impl Samples {
         match (self, other) {
             (Self::Images { pixels, .. }, Self::Images { pixels: more, .. }) => pixels.extend(more),
             (Self::Windows { values, .. }, Self::Windows { values: more, .. }) => values.extend(more),
+            (Self::Texts { tokens, .. }, Self::Texts { tokens: more, .. }) => tokens.extend(more),
             (
                 Self::Pairs { pixels, values, .. },
                 Self::Pairs { pixels: more_pixels, values: more_values, .. },
@@ -224,6 +266,13 @@ impl Samples {
         if let Some(Pictures { width, height, pixels }) = self.pictures() {
             hash.update(format!("images {count} {height} {width}\n"));
             hash.update(pixels);
+        }
+        if let Some(Lines { length, tokens }) = self.texts() {
+            hash.update(format!("texts {count} {length}\n"));
+            for block in tokens.chunks(4096) {
+                let bytes: Vec<u8> = block.iter().flat_map(|token| token.to_le_bytes()).collect();
+                hash.update(&bytes);
+            }
         }
         if let Some(Rows { channels, length, rate_hz, values }) = self.windows() {
             hash.update(format!("windows {count} {channels} {length} {rate_hz}\n"));

@@ -28,6 +28,7 @@ pub(super) fn load_mcap(name: &str, path: &Path, options: &LoadOptions) -> Resul
     }
     let open = || McapStream::open(path, &Limits::default()).map(|s| s.map(|e| e.map_err(DataError::from)));
     match options.modality {
+        Some(Modality::Text) => no_texts(),
         Some(Modality::Imu) => imu_windows(name, open()?, options, None),
         Some(Modality::Image) => frames(name, open()?, options, None),
         None => match frames(name, open()?, options, None) {
@@ -50,21 +51,28 @@ pub(super) fn load_sim(spec: &str, options: &LoadOptions) -> Result<Dataset, Dat
         return pairs::load(spec, rig.map(Ok), usual, options, Some(&truths));
     }
     match options.modality {
+        Some(Modality::Text) => no_texts(),
         Some(Modality::Imu) => imu_windows(spec, rig.without_camera().map(Ok), options, Some(&truths)),
         _ => frames(spec, rig.map(Ok), options, Some(&truths)),
     }
 }
 
+fn no_texts() -> Result<Dataset, DataError> {
+    let wanted = "image or imu: a stream of a camera and an IMU has no texts";
+    Err(DataError::Option { option: "modality", found: Modality::Text.to_string(), wanted })
+}
+
 /// The usual step between the IMU samples of an MCAP file; no picture is decoded for it.
-fn mcap_step(path: &Path) -> Result<Option<u64>, DataError> {
+pub(super) fn mcap_step(path: &Path) -> Result<Option<u64>, DataError> {
     let mut stream = McapStream::open(path, &Limits::default())?;
     let mut times = Vec::new();
     while times.len() <= STEPS_LOOKED_AT {
         match stream.peek() {
             Some((StreamKind::Camera, _)) => stream.pass_over(),
-            _ => match stream.next().transpose()? {
-                Some(event) => times.extend(imu_time(&event)),
-                None => break,
+            // Where a recording was cut is told by whoever reads it.
+            _ => match stream.next() {
+                Some(Ok(event)) => times.extend(imu_time(&event)),
+                Some(Err(_)) | None => break,
             },
         }
     }
@@ -180,9 +188,9 @@ fn imu_windows(
     sink.finish(names)
 }
 
-/// The median step between samples, in nanoseconds, when time passes at all.
+/// The median of the first steps between samples, in nanoseconds, when time passes at all.
 fn usual_step(samples: &[Sample]) -> Option<u64> {
-    median_step(samples.windows(2).filter_map(|pair| pair[1].at.checked_sub(pair[0].at)).collect())
+    usual_step_of(samples.iter().map(|sample| sample.at))
 }
 
 /// The median of the first [`STEPS_LOOKED_AT`] steps between times.

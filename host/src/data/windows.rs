@@ -1,8 +1,10 @@
 //! Cuts recordings of steady rate into windows. A window never crosses from one recording into the
 //! next, and one that holds a value which is not a number is passed over and counted.
 
+use std::ops::Range;
+
 use super::dataset::Dataset;
-use super::images::{MAX_CLASSES, labels_of};
+use super::images::{MAX_CLASSES, Tag, labels_of};
 use super::samples::Samples;
 use super::skipped::SkipList;
 use super::{DataError, LoadOptions};
@@ -48,6 +50,22 @@ impl<'a> WindowSink<'a> {
             order: Vec::new(),
             skipped: SkipList::default(),
         }
+    }
+
+    /// One whose windows come cut already, all of these channels and this rate.
+    pub(super) fn of(mut self, channels: usize, rate_hz: f32) -> Self {
+        self.shape = Some((channels, rate_hz));
+        self
+    }
+
+    /// Takes one window, `[channels, length]`.
+    pub(super) fn push(&mut self, window: &[f32], tag: Tag) -> Result<(), DataError> {
+        self.refuse_beyond(window.len())?;
+        self.values.extend_from_slice(window);
+        self.ids.push(tag.label);
+        self.groups.push(tag.group);
+        self.order.push(tag.order);
+        Ok(())
     }
 
     pub(super) fn skip(&mut self, what: String, why: impl ToString) -> Result<(), DataError> {
@@ -158,25 +176,45 @@ pub(super) fn spread(count: usize, limit: usize) -> Vec<usize> {
 /// the new rate is averaged rather than folded back.
 pub(super) fn resample(values: &[f32], channels: usize, from: f64, to: f64) -> Vec<f32> {
     let rows = values.len() / channels.max(1);
-    if rows == 0 {
-        return Vec::new();
-    }
-    let (step, last) = (from / to, rows - 1);
+    let count = resampled_rows(rows, from, to);
+    resample_part(values, channels, (0, rows), from / to, 0..count)
+}
+
+/// Rows that `rows` become at another rate.
+pub(super) fn resampled_rows(rows: usize, from: f64, to: f64) -> usize {
+    rows.checked_sub(1).map_or(0, |last| (last as f64 / (from / to) + 1e-9).floor() as usize + 1)
+}
+
+/// Rows of `rows` that the resampled rows `wanted` are made of; `step` is the old rate over the new.
+pub(super) fn resampled_from(rows: usize, step: f64, wanted: Range<usize>) -> Range<usize> {
     let support = step.max(1.0);
-    let count = (last as f64 / step + 1e-9).floor() as usize + 1;
-    let mut out = Vec::with_capacity(count.saturating_mul(channels));
+    let last = rows.saturating_sub(1);
+    let first = (wanted.start as f64 * step - support).ceil().max(0.0) as usize;
+    let end = (wanted.end.saturating_sub(1) as f64 * step + support).floor() as usize;
+    first.min(last)..(end.min(last) + 1).min(rows)
+}
+
+/// Only the resampled rows `wanted`, made from the rows at hand: those from `(first, ..)` on of `(.., rows)`.
+pub(super) fn resample_part(
+    values: &[f32],
+    channels: usize,
+    (base, rows): (usize, usize),
+    step: f64,
+    wanted: Range<usize>,
+) -> Vec<f32> {
+    let support = step.max(1.0);
+    let mut out = Vec::with_capacity(wanted.len().saturating_mul(channels));
     let mut sums = vec![0.0f64; channels];
-    for i in 0..count {
+    for i in wanted {
         let at = i as f64 * step;
-        let first = (at - support).ceil().max(0.0) as usize;
         let mut total = 0.0;
         sums.fill(0.0);
-        for row in first.min(last)..=((at + support).floor() as usize).min(last) {
+        for row in resampled_from(rows, step, i..i + 1) {
             let weight = 1.0 - ((row as f64 - at) / support).abs();
             // A row of no weight must not pass its NaN on.
             if weight > 1e-9 {
                 total += weight;
-                let row = &values[row * channels..][..channels];
+                let row = &values[(row - base) * channels..][..channels];
                 sums.iter_mut().zip(row).for_each(|(sum, v)| *sum += weight * f64::from(*v));
             }
         }

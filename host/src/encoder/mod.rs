@@ -7,7 +7,7 @@ mod steps;
 mod supervised;
 
 pub use error::EncoderError;
-pub use features::{embed, raw_features};
+pub use features::{embed, features_without_encoder, raw_features};
 pub(crate) use steps::head;
-pub use steps::{Trained, board_step, onnx, pretraining_step, supervised_step};
+pub use steps::{Trained, board_step, onnx, pair_step, pretraining_step, supervised_step};
 pub use supervised::Supervised;

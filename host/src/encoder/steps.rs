@@ -3,10 +3,11 @@
 
 use prost::Message;
 use sedge_models::architecture::{Architecture, Form, fold};
-use sedge_models::compile::{Recipe, compile};
+use sedge_models::compile::{Recipe, SECOND, compile};
 use sedge_models::lora;
 use sedge_models::objective::{Objective, ProjectionHead};
 use sedge_models::onnx::build::Batch;
+use sedge_models::onnx::{join, pb::ModelProto};
 use sedge_models::optimizer::Optimizer;
 use sedge_models::selection::{Choice, Selection, SelectionError, describe_stages};
 use sedge_models::{InputSpec, Tensors, TrainingStep};
@@ -73,6 +74,46 @@ impl Training {
             seed: config.seed,
         }
     }
+
+    /// Every layer of `encoder` trained for `objective`.
+    fn recipe(self, encoder: Whole, objective: Objective) -> Recipe {
+        let Whole { graph, trained, statistics } = encoder;
+        let Self { optimizer, lr, weight_decay, clip_norm, accumulate, seed } = self;
+        Recipe {
+            statistics,
+            optimizer,
+            lr,
+            weight_decay,
+            clip_norm,
+            accumulate,
+            seed,
+            ..Recipe::new(graph, trained, objective)
+        }
+    }
+}
+
+/// An encoder as it is trained: the graph for a batch, and of its weights those that are learned.
+struct Whole {
+    graph: ModelProto,
+    trained: Vec<String>,
+    statistics: Tensors,
+}
+
+impl Whole {
+    fn new(encoder: Trained, batch: usize, keep: Option<usize>) -> Result<Self, EncoderError> {
+        let Trained { architecture, input, weights } = encoder;
+        let graph = architecture.training_graph(batch, &input.shape, &weights, keep)?;
+        let trained = choose(&architecture, &weights, &Selection::All)?.trained;
+        Ok(Self { graph, trained, statistics: weights })
+    }
+
+    /// Both in one graph, `other` under [`SECOND`].
+    fn beside(mut self, other: Self) -> Result<Self, EncoderError> {
+        let renamed = |name: String| format!("{SECOND}.{name}");
+        self.trained.extend(other.trained.into_iter().map(renamed));
+        self.statistics.extend(other.statistics.into_iter().map(|(name, value)| (renamed(name), value)));
+        Ok(Self { graph: join(self.graph, other.graph, SECOND)?, ..self })
+    }
 }
 
 /// What `selection` picks of `weights`; an optimiser's memory (`<weight>/mean`), which a checkpoint holds too,
@@ -89,7 +130,7 @@ fn choose(
 }
 
 /// The step that pretrains every layer for what `pretext` asks, batch norm by batch statistics, weights
-/// drawn by the configuration's seed.
+/// drawn by the configuration's seed; in the form that the engine of the configuration's device runs.
 ///
 /// # Errors
 /// When the architecture cannot read the input, or the objective cannot be wired onto it.
@@ -99,8 +140,27 @@ pub fn pretraining_step(
     pretext: &dyn Pretext,
 ) -> Result<TrainingStep, EncoderError> {
     let encoder = Trained::fresh(&config.architecture, input, config.seed)?;
-    let (rows, keep) = (pretext.rows(config.batch), pretext.keep());
-    full_step(&encoder, (rows, keep), pretext.objective(), Training::of(config))
+    let encoder = Whole::new(encoder, pretext.rows(config.batch), pretext.keep())?;
+    Ok(config.device.compile(Training::of(config).recipe(encoder, pretext.objective()))?)
+}
+
+/// [`pretraining_step`] of two encoders at once: beside the configuration's, the one that `pretext` names for the
+/// second part of samples, which reads `second`. Its input is called [`SECOND`], its weights `second.` and their
+/// names.
+///
+/// # Errors
+/// As [`pretraining_step`].
+pub fn pair_step(
+    config: &PretrainConfig,
+    input: &InputSpec,
+    (architecture, second): (&Architecture, &InputSpec),
+    pretext: &dyn Pretext,
+) -> Result<TrainingStep, EncoderError> {
+    let first = Trained::fresh(&config.architecture, input, config.seed)?;
+    let second = Trained::fresh(architecture, second, config.seed.wrapping_add(1))?;
+    let rows = pretext.rows(config.batch);
+    let both = Whole::new(first, rows, pretext.keep())?.beside(Whole::new(second, rows, None)?)?;
+    Ok(config.device.compile(Training::of(config).recipe(both, pretext.objective()))?)
 }
 
 /// The step that trains every layer of `encoder` and a linear classifier by cross entropy with AdamW,
@@ -116,32 +176,10 @@ pub fn supervised_step(
     weight_decay: f32,
     seed: u64,
 ) -> Result<TrainingStep, EncoderError> {
-    let objective = Objective::CrossEntropy { classes };
     let optimizer = Optimizer::ADAMW;
     let training = Training { optimizer, lr, weight_decay, clip_norm: None, accumulate: 1, seed };
-    full_step(encoder, (batch, None), objective, training)
-}
-
-fn full_step(
-    encoder: &Trained,
-    (batch, keep): (usize, Option<usize>),
-    objective: Objective,
-    training: Training,
-) -> Result<TrainingStep, EncoderError> {
-    let Trained { architecture, input, weights } = encoder;
-    let Training { optimizer, lr, weight_decay, clip_norm, accumulate, seed } = training;
-    let graph = architecture.training_graph(batch, &input.shape, weights, keep)?;
-    let trained = choose(architecture, weights, &Selection::All)?.trained;
-    Ok(compile(Recipe {
-        statistics: weights.clone(),
-        optimizer,
-        lr,
-        weight_decay,
-        clip_norm,
-        accumulate,
-        seed,
-        ..Recipe::new(graph, trained, objective)
-    })?)
+    let encoder = Whole::new(encoder.clone(), batch, None)?;
+    Ok(compile(training.recipe(encoder, Objective::CrossEntropy { classes }))?)
 }
 
 /// The step that a board runs: batch norm folded away, the selected part and the projection head

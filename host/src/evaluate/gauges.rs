@@ -113,6 +113,22 @@ impl Gauges {
         })
     }
 
+    /// With the alignment of `views` and `others`, two views in each row of the thing in the same row.
+    ///
+    /// # Errors
+    /// Empty or not finite views, or two of different shapes.
+    pub fn aligned(
+        self,
+        views: ArrayView2<'_, f32>,
+        others: ArrayView2<'_, f32>,
+    ) -> Result<Self, EvaluateError> {
+        check::features("views to gauge", views)?;
+        check::features("views to gauge", others)?;
+        check::length("views to gauge", others.nrows(), views.nrows(), "row")?;
+        check::length("views to gauge", others.ncols(), views.ncols(), "column of the other views")?;
+        Ok(Self { alignment: Some(alignment(views, others)), ..self })
+    }
+
     /// What each gauge says, in plain words.
     pub fn verdicts(&self) -> Vec<Verdict> {
         let mut verdicts = vec![self.spread_verdict(), self.rank_verdict(), self.uniformity_verdict()];

@@ -148,7 +148,7 @@ fn trains(selection: &Selection, spec: &sedge_models::StepSpec) -> String {
 pub(crate) fn reference_indices(data: &Dataset, input: &InputSpec) -> Vec<usize> {
     let bytes = match input.modality {
         sedge_models::Modality::Image => input.values(),
-        sedge_models::Modality::Imu => 4 * input.values(),
+        sedge_models::Modality::Imu | sedge_models::Modality::Text => 4 * input.values(),
     };
     let count = (REFERENCE_BYTES / bytes.max(1)).clamp(1, MAX_REFERENCES).min(data.len());
     (0..count).map(|i| i * data.len() / count.max(1)).collect()
@@ -163,12 +163,15 @@ pub(crate) fn natural(references: &Dataset, input: &InputSpec) -> Result<ArrayD<
     let values = references.batch_f32(&indices, &plain)?;
     Ok(match input.modality {
         sedge_models::Modality::Image => values.mapv(|v| (v * 255.0).round().clamp(0.0, 255.0) / 255.0),
-        sedge_models::Modality::Imu => values,
+        sedge_models::Modality::Imu | sedge_models::Modality::Text => values,
     })
 }
 
-/// `(value - mean) / std` for each channel of `[n, channels, ...]`.
+/// `(value - mean) / std` for each channel of `[n, channels, ...]`; the tokens of texts stay as they are.
 pub(crate) fn normalised(mut samples: ArrayD<f32>, input: &InputSpec) -> ArrayD<f32> {
+    if input.modality == sedge_models::Modality::Text {
+        return samples;
+    }
     for ((mut channel, mean), std) in samples.axis_iter_mut(Axis(1)).zip(&input.mean).zip(&input.std) {
         channel.mapv_inplace(|v| (v - mean) / std);
     }

@@ -1,11 +1,11 @@
 //! The protocol run on an encoder and on all that it can be held against.
 
-use sedge_models::InputSpec;
+use sedge_models::{InputSpec, Modality};
 use serde::Serialize;
 
 use super::{MeasureError, Sides, Subject};
 use crate::data::Augment;
-use crate::encoder::{Supervised, embed, raw_features};
+use crate::encoder::{Supervised, embed, features_without_encoder};
 use crate::evaluate::{Evaluation, FeatureSet, Progress, Protocol, Reference};
 
 /// Most networks that the supervised reference trains on all labels.
@@ -64,7 +64,7 @@ pub fn assess(
     sides.train.check_fits(&input)?;
     sides.test.check_fits(&input)?;
     let mut notes: Vec<String> = unfinished(subject).into_iter().collect();
-    if subject.input.is_none() {
+    if subject.input.is_none() && subject.modality() != Modality::Text {
         notes.push(
             "The ONNX file does not say how samples are normalised: each channel was, by the mean and \
              deviation of the training part."
@@ -125,8 +125,10 @@ fn feature_sets(
                 .to_owned(),
         ),
     }
-    let (train, test) = (raw_features(&sides.train, input)?, raw_features(&sides.test, input)?);
-    sets.push(FeatureSet { name: "raw input".into(), train, test });
+    let [train, test] = [&sides.train, &sides.test].map(|side| features_without_encoder(side, input));
+    for ((name, train), (_, test)) in train?.into_iter().zip(test?) {
+        sets.push(FeatureSet { name: name.into(), train, test });
+    }
     Ok(sets)
 }
 

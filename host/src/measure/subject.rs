@@ -16,7 +16,7 @@ use sedge_models::onnx::{initializers, replace_initializers};
 use sedge_models::{InputSpec, Modality, Tensors};
 
 use super::MeasureError;
-use crate::data::Dataset;
+use crate::data::{Augment, Dataset};
 use crate::encoder::{EncoderError, Trained, onnx};
 use crate::pretrain::{DataSettings, PretrainConfig, Pretrained};
 
@@ -25,7 +25,7 @@ use crate::pretrain::{DataSettings, PretrainConfig, Pretrained};
 pub struct Subject {
     /// The encoder: normalised samples in, embeddings out.
     pub onnx: Vec<u8>,
-    /// Shape of one sample: `[3, height, width]` or `[channels, rows]`.
+    /// Shape of one sample: `[3, height, width]`, `[channels, rows]`, or `[length]` of a text.
     pub shape: Vec<usize>,
     /// What it reads, where that is known; a bare ONNX file does not say how samples are normalised.
     pub input: Option<InputSpec>,
@@ -51,7 +51,7 @@ impl Subject {
     /// # Errors
     /// When the run cannot be read or its weights do not fit its architecture.
     pub fn of_run(path: &Path) -> Result<Self, MeasureError> {
-        let Pretrained { config, header, encoder } = Pretrained::read(path)?;
+        let Pretrained { config, header, encoder, .. } = Pretrained::read(path)?;
         let onnx = onnx(&encoder, Form::Folded)?;
         let (input, epochs) = (encoder.input, Some(header.position.epoch));
         Ok(Self { onnx, shape: input.shape.clone(), input: Some(input), config: Some(config), epochs })
@@ -66,11 +66,17 @@ impl Subject {
         let Bundle { manifest, encoder, .. } = Bundle::read(path)?;
         let config = PretrainConfig::from_toml(&manifest.made_by.config, path);
         let config = config.inspect_err(|why| tracing::info!("how it was made is not known: {why}")).ok();
-        let (input, epochs) = (manifest.input, Some(manifest.made_by.epochs));
+        // The second encoder of a run that trained two is none of the configuration's architecture.
+        let input = manifest.input;
+        let own =
+            |config: &PretrainConfig| Augment::from(config.augment.clone()).modality() == input.modality;
+        let config = config.filter(own);
+        let epochs = Some(manifest.made_by.epochs);
         Ok(Self { onnx: encoder, shape: input.shape.clone(), input: Some(input), config, epochs })
     }
 
-    /// An ONNX encoder: one float input `[batch, 3, height, width]` or `[batch, channels, rows]`.
+    /// An ONNX encoder: one float input `[batch, 3, height, width]`, `[batch, channels, rows]`, or
+    /// `[batch, length]`, which holds numbers of tokens.
     ///
     /// # Errors
     /// When the file cannot be read, or is not such an encoder.
@@ -83,28 +89,33 @@ impl Subject {
         parse(&onnx).map_err(|source| MeasureError::Onnx { path: path.into(), source })?;
         let shape = Encoder::new(&onnx, 1).map_err(EncoderError::from)?.sample_shape().to_vec();
         match shape.as_slice() {
-            [3, _, _] | [_, _] => Ok(Self { onnx, shape, input: None, config: None, epochs: None }),
+            [3, _, _] | [_, _] | [_] => Ok(Self { onnx, shape, input: None, config: None, epochs: None }),
             _ => Err(MeasureError::Input { path: path.into(), shape }),
         }
     }
 
     /// What kind of data it reads.
     pub fn modality(&self) -> Modality {
-        if self.shape.len() == 3 { Modality::Image } else { Modality::Imu }
+        match self.shape.len() {
+            1 => Modality::Text,
+            3 => Modality::Image,
+            _ => Modality::Imu,
+        }
     }
 
     /// How data must be loaded to fit: window length and rate, or image size. For data that the
     /// encoder was pretrained on, also what was said of that data then.
     pub fn data_settings(&self, path: Option<&str>) -> DataSettings {
-        let images = self.modality() == Modality::Image;
+        let (images, windows) = (self.modality() == Modality::Image, self.modality() == Modality::Imu);
         let last = self.shape.last().copied();
         let square = self.shape.get(1) == self.shape.get(2);
         let rate = self.input.as_ref().map(|input| input.rate_hz).filter(|rate| *rate > 0.0);
         let fitting = DataSettings {
             modality: Some(self.modality()),
             image_size: last.filter(|_| images && square),
-            window: last.filter(|_| !images),
-            rate_hz: rate.filter(|_| !images),
+            window: last.filter(|_| windows),
+            length: last.filter(|_| self.modality() == Modality::Text),
+            rate_hz: rate.filter(|_| windows),
             ..DataSettings::default()
         };
         let same = self.config.as_ref().map(|config| &config.data).filter(|d| Some(d.path.as_str()) == path);
@@ -114,6 +125,10 @@ impl Subject {
             stride: Some(data.stride),
             source_rate_hz: data.source_rate_hz,
             accel_in_g: Some(data.accel_in_g),
+            camera: data.camera.clone(),
+            features: data.features.clone(),
+            fps: data.fps,
+            ffmpeg: data.ffmpeg.clone(),
             ..DataSettings::default()
         })
     }

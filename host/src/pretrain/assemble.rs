@@ -1,12 +1,12 @@
 //! From a configuration and data to the loop: the encoder's training step, the engine that runs it,
-//! the loader that feeds it, and neighbours to measure it by.
+//! the loader that feeds it, and samples to measure it on.
 
 use std::error::Error;
 use std::sync::Arc;
 
-use sedge_engine::{Options, TractStep};
+use sedge_engine::Engine;
 use sedge_models::architecture::Form;
-use sedge_models::{InputSpec, Tensors};
+use sedge_models::{InputSpec, Tensors, TrainingStep};
 
 use super::checkpoint::sha256;
 use super::config::{ConfigError, PretrainConfig};
@@ -14,26 +14,25 @@ use super::directory::RunDirectory;
 use super::error::PretrainError;
 use super::method::{Pretext, Setup};
 use super::progress::Progress;
-use super::run::{Job, Measure, Outcome, pretrain};
+use super::run::{Job, Outcome, pretrain};
+use super::start::Start;
 use super::stop::Stop;
-use crate::data::{Dataset, Loader, Origin, Sampler, split};
-use crate::encoder::{EncoderError, Trained, embed, onnx, pretraining_step};
-use crate::evaluate::Knn;
+use crate::cost::Meter;
+use crate::data::{Augment, Loader, Origin, Sampler};
+use crate::encoder::{Trained, onnx, pair_step, pretraining_step};
+use crate::watch::{Measures, Shown, Yardstick, report};
 
-/// Share of the groups whose samples are asked about, the rest being their neighbours.
-const ASKED: f64 = 0.2;
-/// Most samples asked about, and most neighbours: enough to see the trend and quick beside an epoch.
-const MOST_ASKED: usize = 500;
-const MOST_NEIGHBOURS: usize = 2000;
-
-/// A run on the CPU with everything ready, before any file is made.
+/// A run with everything ready, before any file is made.
 pub struct Pretraining {
     config: PretrainConfig,
     input: InputSpec,
+    second: Option<InputSpec>,
     pretext: Arc<dyn Pretext>,
+    data: Origin,
     loader: Loader,
-    engine: TractStep,
-    neighbours: Option<Neighbours>,
+    engine: Box<dyn Engine>,
+    graph: Vec<u8>,
+    yardstick: Yardstick,
     data_digest: String,
     step_digest: String,
 }
@@ -43,29 +42,42 @@ impl Pretraining {
     ///
     /// # Errors
     ///
-    /// [`PretrainError`] when data, encoder and settings do not fit each other.
+    /// [`PretrainError`] when data, encoder and settings do not fit each other, or the weights to begin with
+    /// are not the encoder's.
     pub fn prepare(data: impl Into<Origin>, config: &PretrainConfig) -> Result<Self, PretrainError> {
         let data = data.into();
-        let input = data.input_spec(config.data.image_size);
-        let (data_digest, neighbours) = (data.digest(), Neighbours::of(data.known(), config.seed)?);
-        let augment = config.augment.clone().into();
+        let start = config.from.as_deref().map(Start::read).transpose()?;
+        let mut input = data.input_spec(config.data.image_size);
+        if let Some(start) = &start {
+            start.normalise_like(&mut input);
+        }
         let setup = Setup { architecture: &config.architecture, input: &input, config };
         let pretext: Arc<dyn Pretext> = Arc::from(config.method.pretext(setup)?);
-        accumulates(config, &*pretext)?;
-        let step = pretraining_step(config, &input, &*pretext)?;
-        let loader = Loader::new(data, input.clone(), augment, config.batch, config.seed, config.workers)?
-            .with_neighbours(config.neighbour_ms.saturating_mul(1_000_000))
-            .with_sampler(Arc::clone(&pretext) as Arc<dyn Sampler>)?;
-        if config.accumulate > loader.batches_per_epoch() {
-            let wanted = format!("at most the {} batches of an epoch", loader.batches_per_epoch());
-            return Err(refused(config, wanted).into());
-        }
-        let engine = TractStep::with_options(&step, Options::parallel()).map_err(PretrainError::State)?;
-        let (config, step_digest) = (config.clone(), sha256(&step.onnx));
-        Ok(Self { config, input, pretext, loader, engine, neighbours, data_digest, step_digest })
+        let second = second_input(&data, config, &*pretext)?;
+        let mut step = step(config, &input, second.as_ref(), &*pretext)?;
+        let loader = loader(&data, config, &input, second.as_ref(), &pretext)?;
+        let engine = engine(&mut step, start, config, &input, &loader, &*pretext)?;
+        let augment: Augment = config.augment.clone().into();
+        let yardstick = Yardstick::of(data.known(), &input, &augment, config.seed)?;
+        let (data_digest, step_digest) = (data.digest(), sha256(&step.onnx));
+        let (config, graph) = (config.clone(), step.onnx);
+        Ok(Self {
+            config,
+            input,
+            second,
+            pretext,
+            data,
+            loader,
+            engine,
+            graph,
+            yardstick,
+            data_digest,
+            step_digest,
+        })
     }
 
-    /// Runs in `run`, going on from its checkpoint where there is one.
+    /// Runs in `run`, going on from its checkpoint where there is one, and writes its report at the end. A
+    /// report that cannot be written is told and changes nothing of the run.
     ///
     /// # Errors
     ///
@@ -77,21 +89,88 @@ impl Pretraining {
         stop: &Stop,
     ) -> Result<Outcome, PretrainError> {
         let (config, input) = (&self.config, &self.input);
-        let mut accuracy =
-            self.neighbours.as_ref().map(|n| |state: &Tensors| n.accuracy(config, input, state));
-        let measure: Option<Measure<'_>> = accuracy.as_mut().map(|accuracy| accuracy as Measure<'_>);
+        let yardstick = &self.yardstick;
+        let mut measure = |state: &Tensors| measure(yardstick, config, input, state);
         let job = Job {
             config,
             input,
+            second: self.second.as_ref(),
             scalars: &|progress| self.pretext.scalars(progress),
             loader: &self.loader,
-            engine: &mut self.engine,
+            engine: self.engine.as_mut(),
+            graph: &self.graph,
             data_digest: self.data_digest.clone(),
             step_digest: self.step_digest.clone(),
-            measure,
+            measure: Some(&mut measure),
+            meter: Meter::system(),
         };
-        pretrain(job, run, progress, stop)
+        let outcome = pretrain(job, run, progress, stop)?;
+        let shown = Shown { data: self.data.known(), of: "the data trained on" };
+        if matches!(outcome, Outcome::Finished(_))
+            && let Err(why) = report(run.path(), Some(shown), None)
+        {
+            let again = format!("`sedge report {}` tries again", run.path().display());
+            tracing::warn!("the report was not written: {why}; {again}");
+        }
+        Ok(outcome)
     }
+}
+
+/// The training step of the configuration's encoder, and of the one that reads `second` where there is one.
+fn step(
+    config: &PretrainConfig,
+    input: &InputSpec,
+    second: Option<&InputSpec>,
+    pretext: &dyn Pretext,
+) -> Result<TrainingStep, PretrainError> {
+    accumulates(config, pretext)?;
+    Ok(match pretext.second().zip(second) {
+        Some(second) => pair_step(config, input, second, pretext)?,
+        None => pretraining_step(config, input, pretext)?,
+    })
+}
+
+/// What gives the step its batches.
+fn loader(
+    data: &Origin,
+    config: &PretrainConfig,
+    input: &InputSpec,
+    second: Option<&InputSpec>,
+    pretext: &Arc<dyn Pretext>,
+) -> Result<Loader, PretrainError> {
+    let augment = config.augment.clone().into();
+    let mut loader =
+        Loader::new(data.clone(), input.clone(), augment, config.batch, config.seed, config.workers)?
+            .with_neighbours(config.neighbour_ms.saturating_mul(1_000_000));
+    if let Some((second, augment)) = second.zip(config.second_augment.clone()) {
+        loader = loader.with_second(second.clone(), augment)?;
+    }
+    let loader = loader.with_sampler(Arc::clone(pretext) as Arc<dyn Sampler>)?;
+    if config.accumulate > loader.batches_per_epoch() {
+        let wanted = format!("at most the {} batches of an epoch", loader.batches_per_epoch());
+        return Err(refused(config, wanted).into());
+    }
+    Ok(loader)
+}
+
+/// The engine that runs `step`, which begins from the weights of `start` where they are given.
+fn engine(
+    step: &mut TrainingStep,
+    start: Option<Start>,
+    config: &PretrainConfig,
+    input: &InputSpec,
+    loader: &Loader,
+    pretext: &dyn Pretext,
+) -> Result<Box<dyn Engine>, PretrainError> {
+    let fitted = start.map(|start| start.weights_of(&config.architecture, &input.shape)).transpose()?;
+    if let Some(fitted) = &fitted {
+        fitted.put_into(&mut step.initial);
+    }
+    let mut engine = crate::gpu::engine(step, config.device, config.precision)?;
+    if let (Some(fitted), Some(batch)) = (&fitted, loader.epoch(0, 0)?.next()) {
+        fitted.unfold(engine.as_mut(), &mut step.initial, &batch?, &pretext.scalars(0.0))?;
+    }
+    Ok(engine)
 }
 
 /// Whether the method's batches can be cut into smaller ones, where the run asks for that.
@@ -108,52 +187,36 @@ fn refused(config: &PretrainConfig, wanted: String) -> ConfigError {
     ConfigError::Value { field: "accumulate", found: config.accumulate.to_string(), wanted }
 }
 
-/// Labelled samples of the training data in two parts that share no group.
-struct Neighbours {
-    known: Dataset,
-    asked: Dataset,
-    classes: usize,
+/// What the second encoder reads, where `pretext` trains one.
+fn second_input(
+    data: &Origin,
+    config: &PretrainConfig,
+    pretext: &dyn Pretext,
+) -> Result<Option<InputSpec>, ConfigError> {
+    if pretext.second().is_none() {
+        return Ok(None);
+    }
+    let refused = || ConfigError::Value {
+        field: "method",
+        found: config.method.name(),
+        wanted:
+            "one for data of one part; this one reads recordings of a camera and an IMU: an .mcap file with \
+                 both, or `sim`"
+                .into(),
+    };
+    data.known().second_spec().map(Some).ok_or_else(refused)
 }
 
-impl Neighbours {
-    /// `None` when there are no labels, one class only, or no two groups to keep apart.
-    fn of(data: &Dataset, seed: u64) -> Result<Option<Self>, PretrainError> {
-        let classes = data.labels().map_or(0, |labels| labels.names.len());
-        let groups = data.groups();
-        if classes < 2 || groups.iter().min() == groups.iter().max() {
-            return Ok(None);
-        }
-        let parts = split::by_group(groups, ASKED, seed)?;
-        let known = data.subset(&spread(&parts.train, MOST_NEIGHBOURS))?;
-        let asked = data.subset(&spread(&parts.held, MOST_ASKED))?;
-        Ok(Some(Self { known, asked, classes }))
-    }
-
-    fn accuracy(
-        &self,
-        config: &PretrainConfig,
-        input: &InputSpec,
-        state: &Tensors,
-    ) -> Result<f64, Box<dyn Error + Send + Sync>> {
-        let trained = Trained {
-            architecture: config.architecture.clone(),
-            input: input.clone(),
-            weights: state.clone(),
-        };
-        let encoder = onnx(&trained, Form::Folded)?;
-        let features = |data: &Dataset| -> Result<_, EncoderError> { embed(&encoder, data, input) };
-        let (known, asked) = (features(&self.known)?, features(&self.asked)?);
-        let labels = |data: &Dataset| data.labels().map(|labels| labels.ids.clone()).unwrap_or_default();
-        let (known_labels, asked_labels) = (labels(&self.known), labels(&self.asked));
-        let knn = Knn::default();
-        Ok(knn.accuracy(known.view(), &known_labels, asked.view(), &asked_labels, self.classes)?)
-    }
-}
-
-/// At most `most` of `indices`, evenly spread.
-fn spread(indices: &[usize], most: usize) -> Vec<usize> {
-    let n = indices.len().min(most);
-    (0..n).filter_map(|i| indices.get(i * indices.len() / n)).copied().collect()
+/// Measures the encoder that a training state holds.
+fn measure(
+    yardstick: &Yardstick,
+    config: &PretrainConfig,
+    input: &InputSpec,
+    state: &Tensors,
+) -> Result<Measures, Box<dyn Error + Send + Sync>> {
+    let trained =
+        Trained { architecture: config.architecture.clone(), input: input.clone(), weights: state.clone() };
+    yardstick.measure(&onnx(&trained, Form::Folded)?)
 }
 
 #[cfg(test)]

@@ -10,7 +10,8 @@ use sedge_models::selection::Selection;
 use super::super::config::parse;
 use super::super::{Pretrained, Settings};
 use super::*;
-use crate::data::Samples;
+use crate::data::{Dataset, Samples};
+use crate::encoder::embed;
 use crate::export::{ExportOptions, pack};
 use crate::measure::Subject;
 

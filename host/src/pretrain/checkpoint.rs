@@ -15,7 +15,10 @@ use sedge_models::{InputSpec, Tensors};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use crate::cost::Energy;
+use crate::evaluate::Gauges;
 use crate::files::{FileError, write_atomic};
+use crate::watch::Standing;
 
 /// The format written and read by this version.
 pub const FORMAT: u32 = 1;
@@ -45,6 +48,9 @@ pub struct Header {
     pub digests: Digests,
     /// What the encoder reads, normalisation included.
     pub input: InputSpec,
+    /// What the second encoder reads, where two were trained.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub second: Option<InputSpec>,
     /// Sums over the epoch so far, and what was measured last.
     pub running: Running,
     /// Bytes of the log of metrics that go with this state; what is behind them is cut off.
@@ -89,6 +95,18 @@ pub struct Running {
     pub loss: Option<f64>,
     /// kNN accuracy measured last, 0 to 1.
     pub knn: Option<f64>,
+    /// Linear probe accuracy measured last, 0 to 1.
+    #[serde(default)]
+    pub linear: Option<f64>,
+    /// Gauges of features measured last.
+    #[serde(default)]
+    pub gauges: Option<Gauges>,
+    /// What has been warned of.
+    #[serde(default)]
+    pub standing: Standing,
+    /// Energy so far, over all sittings.
+    #[serde(default)]
+    pub energy: Energy,
     /// Seconds of training so far, over all sittings.
     pub seconds: f64,
 }

@@ -11,8 +11,15 @@ fn checkpoint() -> Checkpoint {
         format: FORMAT,
         position: Position { epoch: 3, batch: 2, step: 17 },
         digests,
+        second: None,
         input: InputSpec::image(4, 4, [0.1, 0.2, 0.3], [0.4, 0.5, 0.6]),
-        running: Running { loss_sum: 0.1 + 0.2, loss: Some(1.0 / 3.0), knn: None, seconds: 1.5 },
+        running: Running {
+            loss_sum: 0.1 + 0.2,
+            loss: Some(1.0 / 3.0),
+            knn: None,
+            seconds: 1.5,
+            ..Running::default()
+        },
         log_bytes: 99,
         tensor_bytes: 0,
         tensor_sha256: String::new(),

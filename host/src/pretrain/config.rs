@@ -6,7 +6,7 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use sedge_augment::{AugmentError, ImageAugment, WindowAugment};
+use sedge_augment::{AugmentError, ImageAugment, TextAugment, WindowAugment};
 use sedge_models::Modality;
 use sedge_models::architecture::{Architecture, ArchitectureError};
 use sedge_models::compile::MAX_MICRO_BATCHES;
@@ -15,8 +15,10 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::method::Method;
+use crate::cost::{MAX_G_PER_KWH, WORLD_G_PER_KWH};
 use crate::data::stream::{MAX_BAD, Stream, StreamOptions};
 use crate::data::{Augment, DataError, LoadOptions, MAX_WORKERS, Origin, load};
+use crate::gpu::{Device, Precision};
 
 /// Which optimiser moves the weights.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
@@ -67,6 +69,24 @@ pub struct DataConfig {
     /// What to take of a recording that has both.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub modality: Option<Modality>,
+    /// Takes each frame of a recording together with the IMU window around its time.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub pairs: bool,
+    /// Camera taken of a robot's data set.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub camera: Option<String>,
+    /// Features of a robot's data set that make the channels of windows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub features: Option<Vec<String>>,
+    /// Frames a second that are taken of a video.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fps: Option<f32>,
+    /// Where the program `ffmpeg` is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ffmpeg: Option<PathBuf>,
+    /// Tokens that a text is given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub length: Option<usize>,
     /// Rows in a window.
     pub window: usize,
     /// Rows from one window to the next.
@@ -89,6 +109,8 @@ pub enum AugmentConfig {
     Image(ImageAugment),
     /// Of windows.
     Window(WindowAugment),
+    /// Of texts.
+    Text(TextAugment),
 }
 
 impl From<AugmentConfig> for Augment {
@@ -96,8 +118,21 @@ impl From<AugmentConfig> for Augment {
         match config {
             AugmentConfig::Image(augment) => Self::Image(augment),
             AugmentConfig::Window(augment) => Self::Window(augment),
+            AugmentConfig::Text(augment) => Self::Text(augment),
         }
     }
+}
+
+fn is_false(value: &bool) -> bool {
+    !value
+}
+
+fn world_grid() -> f64 {
+    WORLD_G_PER_KWH
+}
+
+fn is_world_grid(value: &f64) -> bool {
+    *value == WORLD_G_PER_KWH
 }
 
 fn is_zero(value: &u64) -> bool {
@@ -160,18 +195,33 @@ pub struct PretrainConfig {
     pub schedule: Schedule,
     /// Seed of everything random.
     pub seed: u64,
+    /// Where steps run.
+    #[serde(default, skip_serializing_if = "Device::is_cpu")]
+    pub device: Device,
+    /// In which format products and convolutions are computed there.
+    #[serde(default, skip_serializing_if = "Precision::is_single")]
+    pub precision: Precision,
     /// Threads that make batches.
     pub workers: usize,
     /// Epochs between measurements of kNN accuracy; 0 for never.
     pub eval_every: u32,
     /// Epochs between checkpoints.
     pub checkpoint_every: u32,
+    /// Grams of CO2 a kilowatt-hour of the electricity used; only for the report.
+    #[serde(default = "world_grid", skip_serializing_if = "is_world_grid")]
+    pub grid_g_per_kwh: f64,
     /// Where the data is.
     pub data: DataConfig,
+    /// What the encoder's first weights are taken from: a run, a bundle or an ONNX file. Without, they are drawn.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from: Option<PathBuf>,
     /// The encoder.
     pub architecture: Architecture,
     /// How views are made.
     pub augment: AugmentConfig,
+    /// How views of the windows are made, where a sample is an image with a window.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub second_augment: Option<WindowAugment>,
     /// Settings of the method; empty in runs older than it.
     #[serde(default, skip_serializing_if = "toml::Table::is_empty")]
     pub pretext: toml::Table,
@@ -270,18 +320,25 @@ fn value<T>(field: &'static str, found: impl ToString, wanted: &str) -> Result<T
 impl DataConfig {
     /// The options that [`load`](crate::data::load) takes beside the path.
     pub fn options(&self) -> LoadOptions {
+        let defaults = LoadOptions::default();
         LoadOptions {
             split: self.split.clone(),
             groups: self.groups.clone(),
             limit: self.limit,
             image_size: self.image_size,
             modality: self.modality,
+            pairs: self.pairs,
+            camera: self.camera.clone(),
+            features: self.features.clone(),
+            fps: self.fps,
+            ffmpeg: self.ffmpeg.clone(),
+            length: self.length.unwrap_or(defaults.length),
             window: self.window,
             stride: self.stride,
             rate_hz: self.rate_hz,
             source_rate_hz: self.source_rate_hz,
             accel_in_g: self.accel_in_g,
-            ..LoadOptions::default()
+            ..defaults
         }
     }
 
@@ -357,11 +414,16 @@ impl PretrainConfig {
         if self.checkpoint_every == 0 {
             return value("checkpoint_every", 0, "one or more");
         }
+        if !(0.0..=MAX_G_PER_KWH).contains(&self.grid_g_per_kwh) {
+            return value("grid_g_per_kwh", self.grid_g_per_kwh, "0 to 3000 grams of CO2 a kWh");
+        }
         self.method.complete(&self.pretext)?;
         match &self.augment {
             AugmentConfig::Image(augment) => augment.check()?,
             AugmentConfig::Window(augment) => augment.check()?,
+            AugmentConfig::Text(augment) => augment.check()?,
         }
+        self.second_augment.as_ref().map_or(Ok(()), WindowAugment::check)?;
         Ok(())
     }
 
@@ -402,13 +464,19 @@ impl PretrainConfig {
     }
 
     /// SHA-256 in hexadecimal of everything that the result depends on: all but `workers`,
-    /// `eval_every` and `checkpoint_every`, which may change when a run is resumed.
+    /// `eval_every`, `checkpoint_every` and `grid_g_per_kwh`, which may change when a run is resumed.
     ///
     /// # Errors
     ///
     /// As [`PretrainConfig::to_toml`].
     pub fn digest(&self) -> Result<String, ConfigError> {
-        let fixed = Self { workers: 1, eval_every: 0, checkpoint_every: 1, ..self.clone() };
+        let fixed = Self {
+            workers: 1,
+            eval_every: 0,
+            checkpoint_every: 1,
+            grid_g_per_kwh: WORLD_G_PER_KWH,
+            ..self.clone()
+        };
         let digest = Sha256::digest(fixed.to_toml()?);
         Ok(digest.iter().map(|byte| format!("{byte:02x}")).collect())
     }

@@ -92,11 +92,11 @@ fn flags_go_over_the_file() {
 /// Every field goes through `over` on its own: one that was forgotten there would be lost.
 #[test]
 fn no_field_is_lost_between_file_and_flags() {
-    let full = "method = 'simclr'\narchitecture = 'image-tiny'\nepochs = 1\nbatch = 4\noptimizer = 'sgd'\n\
+    let full = "method = 'simclr'\narchitecture = 'image-tiny'\nfrom = 'f'\nepochs = 1\nbatch = 4\noptimizer = 'sgd'\n\
         lr = 0.5\nweight_decay = 0.5\nmomentum = 0.5\nclip_norm = 1.0\naccumulate = 2\ntemperature = 0.5\nneighbour_ms = 7\nwarmup_epochs = 0.5\nschedule = 'constant'\nseed = 1\n\
-        workers = 1\neval_every = 1\ncheckpoint_every = 2\n[pretext]\nkey = 1\n[image_augment]\nhue = 0.2\n[window_augment]\n\
-        jitter = 0.5\n[data]\npath = 'p'\ngroups = [1, 2]\nsplit = 's'\nlimit = 1\nimage_size = 8\nmemory_mb = 9\nmax_bad = 0.5\nmodality = 'imu'\n\
-        window = 8\nstride = 2\nrate_hz = 2.0\nsource_rate_hz = 3.0\naccel_in_g = true\n";
+        workers = 1\neval_every = 1\ncheckpoint_every = 2\ngrid_g_per_kwh = 50\n[pretext]\nkey = 1\n[image_augment]\nhue = 0.2\n[window_augment]\n\
+        jitter = 0.5\n[text_augment]\ndelete_probability = 0.5\n[data]\npath = 'p'\ngroups = [1, 2]\nsplit = 's'\nlimit = 1\nimage_size = 8\nmemory_mb = 9\nmax_bad = 0.5\nmodality = 'imu'\n\
+        length = 9\nwindow = 8\nstride = 2\nrate_hz = 2.0\nsource_rate_hz = 3.0\naccel_in_g = true\n";
     let full = settings(full).unwrap();
     assert_eq!(Settings::default().over(full.clone()), full);
     assert_eq!(full.clone().over(Settings::default()), full);
@@ -152,6 +152,7 @@ fn values_out_of_range_are_named() {
         ("epochs = 2\nwarmup_epochs = 3.0", "warmup_epochs"),
         ("workers = 0", "workers"),
         ("checkpoint_every = 0", "checkpoint_every"),
+        ("grid_g_per_kwh = -1", "grid_g_per_kwh"),
         ("[window_augment]\njitter = 0.1", "window_augment"),
     ] {
         let error = resolved(text).unwrap_err();
@@ -183,7 +184,10 @@ fn a_resolved_configuration_comes_back_from_its_file() {
 #[test]
 fn the_digest_follows_what_the_result_depends_on() {
     let digest = |text: &str| resolved(text).unwrap().digest().unwrap();
-    assert_eq!(digest("workers = 1"), digest("workers = 3\neval_every = 9\ncheckpoint_every = 7"));
+    assert_eq!(
+        digest("workers = 1"),
+        digest("workers = 3\neval_every = 9\ncheckpoint_every = 7\ngrid_g_per_kwh = 50")
+    );
     assert_ne!(digest("seed = 1"), digest("seed = 2"));
     assert_ne!(digest(""), digest("[image_augment]\nhue = 0.05"));
 }

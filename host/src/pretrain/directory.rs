@@ -4,9 +4,11 @@
 //! | file | what |
 //! |---|---|
 //! | `config.toml` | the resolved configuration ([`PretrainConfig`]) |
-//! | `metrics.jsonl` | one JSON object a line: `step` lines (at most some two thousand a run) and `epoch` lines |
+//! | `metrics.jsonl` | one JSON object a line; [`watch`](crate::watch) says which |
 //! | `checkpoint.sedge-run` | the state to go on from, and the trained weights ([`Checkpoint`]) |
 //! | `summary.json` | written when the run is finished ([`Summary`](super::Summary)) |
+//! | `report.html` | the run as one page, written when it is finished |
+//! | `nan/` | a step that was not finite, kept to be run again ([`Capture`](crate::watch::Capture)) |
 //!
 //! All but the log are replaced whole. The log only grows; a run that goes on first cuts it back to
 //! the length that its checkpoint goes with.
@@ -78,6 +80,16 @@ impl RunDirectory {
     /// `summary.json`.
     pub fn summary_path(&self) -> PathBuf {
         self.path.join("summary.json")
+    }
+
+    /// `report.html`.
+    pub fn report_path(&self) -> PathBuf {
+        self.path.join("report.html")
+    }
+
+    /// `nan`, where a step that was not finite is kept.
+    pub fn capture_path(&self) -> PathBuf {
+        self.path.join("nan")
     }
 
     /// The configuration that the run was started with.

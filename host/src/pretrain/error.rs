@@ -7,9 +7,11 @@ use sedge_engine::EngineError;
 
 use super::checkpoint::CheckpointError;
 use super::config::ConfigError;
+use super::start::StartError;
 use crate::data::DataError;
 use crate::encoder::EncoderError;
 use crate::files::FileError;
+use crate::gpu::GpuError;
 
 /// Failure of a pretraining run.
 #[derive(Debug, thiserror::Error)]
@@ -18,6 +20,9 @@ pub enum PretrainError {
     /// The configuration cannot be used.
     #[error(transparent)]
     Config(#[from] ConfigError),
+    /// The weights to start from cannot be used.
+    #[error(transparent)]
+    Start(#[from] StartError),
     /// The data cannot be loaded or handed out.
     #[error(transparent)]
     Data(#[from] DataError),
@@ -100,11 +105,15 @@ pub enum PretrainError {
     },
     /// Loss or weights became NaN or infinite.
     #[error(
-        "training diverged in epoch {epoch}, batch {batch}; {}. Start again with a lower `--lr` or a \
+        "training diverged in epoch {epoch}, batch {batch}; {}{}. Start again with a lower `--lr` or a \
          longer `--warmup-epochs`, and look for NaN in the data",
         match checkpoint {
             Some(path) => format!("the last good state is in {}", path.display()),
             None => "no checkpoint was written yet".into(),
+        },
+        match capture {
+            Some(path) => format!("; see what was not finite by `sedge replay {}`", path.display()),
+            None => String::new(),
         }
     )]
     Diverged {
@@ -114,8 +123,10 @@ pub enum PretrainError {
         batch: usize,
         /// The last checkpoint, when there is one.
         checkpoint: Option<PathBuf>,
+        /// The folder that the step is kept in, when it could be.
+        capture: Option<PathBuf>,
         /// What the engine said.
-        source: EngineError,
+        source: Box<EngineError>,
     },
     /// The engine failed.
     #[error("the training step failed in epoch {epoch}, batch {batch}")]
@@ -127,6 +138,9 @@ pub enum PretrainError {
         /// What the engine said.
         source: EngineError,
     },
+    /// The engine of the configured device cannot run here.
+    #[error(transparent)]
+    Device(#[from] GpuError),
     /// The state could not be taken from the engine or put into it.
     #[error("the training state could not be exchanged with the engine")]
     State(#[source] EngineError),

@@ -13,6 +13,7 @@ mod progress;
 mod run;
 mod schedule;
 mod settings;
+mod start;
 mod stop;
 
 pub use assemble::Pretraining;
@@ -26,4 +27,5 @@ pub use progress::{Progress, span};
 pub use run::{Job, Measure, Outcome, Summary, pretrain};
 pub use schedule::LearningRate;
 pub use settings::{ArchitectureSetting, DataSettings, PretextSettings, Settings};
+pub use start::{Fitted, Start, StartError};
 pub use stop::Stop;

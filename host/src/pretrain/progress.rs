@@ -7,6 +7,11 @@ use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
+use crate::watch::Measures;
+
+/// The throughput shown is that of the last one to two of these, so that it follows what the machine
+/// does now; the time left goes by the whole sitting, measuring included.
+const RECENT: Duration = Duration::from_secs(15);
 /// Time between plain lines.
 const LINE_INTERVAL: Duration = Duration::from_secs(5);
 
@@ -28,7 +33,9 @@ struct Run {
     started: Instant,
     /// Steps taken before this sitting.
     before: u64,
-    knn: Option<f64>,
+    /// Two moments at least [`RECENT`] apart, the earlier first, with the steps taken by then.
+    marks: [(Instant, u64); 2],
+    measures: Measures,
 }
 
 /// How much there is to do.
@@ -76,38 +83,52 @@ impl Progress {
     }
 
     /// A run begins, or goes on after `before` steps.
-    pub(super) fn begin(&mut self, size: Size, before: u64, knn: Option<f64>) {
+    pub(super) fn begin(&mut self, size: Size, before: u64, measures: Measures) {
         if let Display::Bar(bar) = &self.display {
             bar.set_length(u64::from(size.epochs) * size.batches as u64);
             bar.set_position(before);
         }
-        self.run = Some(Run { size, started: Instant::now(), before, knn });
+        let started = Instant::now();
+        self.run = Some(Run { size, started, before, marks: [(started, before); 2], measures });
     }
 
     /// A step was taken: number `step` in all, from one, in `epoch`, from zero.
     pub(super) fn step(&mut self, epoch: u32, step: u64, loss: f32) {
-        let Some(run) = &self.run else { return };
+        let Some(run) = &mut self.run else { return };
+        let now = Instant::now();
+        run.mark(now, step);
         match &mut self.display {
             Display::Silent => {}
             Display::Bar(bar) => {
                 bar.set_position(step);
-                bar.set_message(run.message(epoch, step, loss));
+                bar.set_message(run.message(now, epoch, step, loss));
             }
             Display::Lines { to, every, last } => {
                 let end = step == u64::from(run.size.epochs) * run.size.batches as u64;
                 if end || last.is_none_or(|last| last.elapsed() >= *every) {
-                    *last = Some(Instant::now());
+                    *last = Some(now);
                     // Nobody may be listening any more, which is no reason to stop training.
-                    let _ = writeln!(to, "{}", run.message(epoch, step, loss)).and_then(|()| to.flush());
+                    let _ = writeln!(to, "{}", run.message(now, epoch, step, loss)).and_then(|()| to.flush());
                 }
             }
         }
     }
 
-    /// kNN accuracy, 0 to 1, was measured.
-    pub(super) fn measured(&mut self, knn: f64) {
+    /// What was measured last.
+    pub(super) fn measured(&mut self, measures: Measures) {
         if let Some(run) = &mut self.run {
-            run.knn = Some(knn);
+            run.measures = measures;
+        }
+    }
+
+    /// Something that a person should know at once. Said even where no progress is shown.
+    pub(super) fn warn(&mut self, words: &str) {
+        match &mut self.display {
+            Display::Bar(bar) => bar.suspend(|| tracing::warn!("{words}")),
+            Display::Lines { to, .. } => {
+                let _ = writeln!(to, "warning: {words}").and_then(|()| to.flush());
+            }
+            Display::Silent => tracing::warn!("{words}"),
         }
     }
 
@@ -121,16 +142,25 @@ impl Progress {
 }
 
 impl Run {
-    fn message(&self, epoch: u32, step: u64, loss: f32) -> String {
+    fn mark(&mut self, now: Instant, step: u64) {
+        let [_, later] = self.marks;
+        if now.saturating_duration_since(later.0) >= RECENT {
+            self.marks = [later, (now, step)];
+        }
+    }
+
+    fn message(&self, now: Instant, epoch: u32, step: u64, loss: f32) -> String {
         let Size { epochs, batches, samples, unit } = self.size;
-        let seconds = self.started.elapsed().as_secs_f64().max(1e-9);
-        let steps = step.saturating_sub(self.before) as f64;
-        let speed = steps * samples as f64 / seconds;
+        let since = |then: Instant| now.saturating_duration_since(then).as_secs_f64().max(1e-9);
+        let [(then, before), _] = self.marks;
+        let speed = step.saturating_sub(before) as f64 * samples as f64 / since(then);
+        let (seconds, steps) = (since(self.started), step.saturating_sub(self.before) as f64);
         let total = u64::from(epochs) * batches as u64;
         let left = seconds / steps.max(1.0) * total.saturating_sub(step) as f64;
-        let knn = self.knn.map_or(String::new(), |knn| format!("  kNN {:.1} %", knn * 100.0));
-        let epoch = epoch + 1;
-        format!("epoch {epoch}/{epochs}  loss {loss:.4}{knn}  {speed:.0} {unit}/s  {} left", span(left))
+        let measured = self.measures.words();
+        let gap = if measured.is_empty() { "" } else { "  " };
+        let (epoch, left) = (epoch + 1, span(left));
+        format!("epoch {epoch}/{epochs}  loss {loss:.4}{gap}{measured}  {speed:.0} {unit}/s  {left} left")
     }
 }
 
@@ -172,20 +202,39 @@ mod tests {
     fn lines_come_at_the_start_and_at_the_end_and_not_in_between() {
         let text = Shared::default();
         let mut progress = Progress::lines(Box::new(text.clone()));
-        progress.begin(SIZE, 0, None);
+        progress.begin(SIZE, 0, Measures::default());
         for step in 1..=6 {
             if step == 4 {
-                progress.measured(0.4567);
+                progress.measured(Measures { knn: Some(0.4567), linear: Some(0.5), gauges: None });
+                progress.warn("features have collapsed");
             }
             progress.step((step as u32 - 1) / 3, step, 1.5);
         }
         progress.end();
         let text = String::from_utf8(text.0.lock().unwrap().clone()).unwrap();
         let lines: Vec<&str> = text.lines().collect();
-        assert_eq!(lines.len(), 2, "{text}");
+        assert_eq!(lines.len(), 3, "{text}");
+        assert_eq!(lines[1], "warning: features have collapsed");
         assert!(lines[0].starts_with("epoch 1/2  loss 1.5000  "), "{text}");
-        assert!(lines[1].starts_with("epoch 2/2  loss 1.5000  kNN 45.7 %  "), "{text}");
-        assert!(lines[1].contains(" images/s  0 s left"), "{text}");
+        assert!(lines[2].starts_with("epoch 2/2  loss 1.5000  kNN 45.7 %  linear 50.0 %  "), "{text}");
+        assert!(lines[2].contains(" images/s  0 s left"), "{text}");
+    }
+
+    #[test]
+    fn throughput_is_of_late_and_the_time_left_of_all() {
+        let started = Instant::now();
+        let size = Size { epochs: 1, batches: 200, samples: 10, unit: "images" };
+        let marks = [(started, 0); 2];
+        let mut run = Run { size, started, before: 0, marks, measures: Measures::default() };
+        // A step a second for a minute, then one in two seconds.
+        for second in 1..=60u64 {
+            run.mark(started + Duration::from_secs(second), second);
+        }
+        for step in 1..=40 {
+            run.mark(started + Duration::from_secs(60 + 2 * step), 60 + step);
+        }
+        let said = run.message(started + Duration::from_secs(140), 0, 100, 1.0);
+        assert!(said.ends_with("5 images/s  2 min 20 s left"), "{said}");
     }
 
     #[test]
@@ -201,7 +250,7 @@ mod tests {
             }
         }
         let mut progress = Progress::lines(Box::new(Gone));
-        progress.begin(SIZE, 0, None);
+        progress.begin(SIZE, 0, Measures::default());
         progress.step(0, 1, 1.0);
         progress.end();
     }

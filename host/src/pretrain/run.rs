@@ -3,11 +3,12 @@
 //! measurement changes nothing here.
 
 use std::error::Error;
+use std::path::PathBuf;
 use std::time::Instant;
 
 use sedge_engine::{Engine, EngineError};
-use sedge_models::{InputSpec, Modality, Tensors};
-use serde::Serialize;
+use sedge_models::{InputSpec, Modality, StateRole, Tensors};
+use serde::{Deserialize, Serialize};
 
 use super::checkpoint::{Checkpoint, Digests, FORMAT, Header, Position, Running};
 use super::config::PretrainConfig;
@@ -16,14 +17,17 @@ use super::error::PretrainError;
 use super::progress::{Progress, Size};
 use super::schedule::LearningRate;
 use super::stop::Stop;
+use crate::cost::{Cost, Energy, Meter};
 use crate::data::{Batch, DataError, Loader};
+use crate::evaluate::Gauges;
 use crate::files::write_atomic;
+use crate::watch::{Capture, Given, Line, Measures, Warning};
 
 /// Step lines in the log of one run, about.
 const STEP_LINES: u64 = 2000;
 
-/// Measures an encoder by its training state: kNN accuracy on labelled data, 0 to 1.
-pub type Measure<'a> = &'a mut dyn FnMut(&Tensors) -> Result<f64, Box<dyn Error + Send + Sync>>;
+/// Measures an encoder by its training state.
+pub type Measure<'a> = &'a mut dyn FnMut(&Tensors) -> Result<Measures, Box<dyn Error + Send + Sync>>;
 
 /// What is to be trained, on what.
 pub struct Job<'a> {
@@ -31,18 +35,24 @@ pub struct Job<'a> {
     pub config: &'a PretrainConfig,
     /// What the encoder reads.
     pub input: &'a InputSpec,
+    /// What the second encoder reads, where two are trained.
+    pub second: Option<&'a InputSpec>,
     /// Scalar inputs of a step beside the learning rate, by how much of the run is done, 0 to 1.
     pub scalars: &'a dyn Fn(f64) -> Vec<(&'static str, f32)>,
     /// What steps are given.
     pub loader: &'a Loader,
     /// Runs the training step; its state is the initial one.
     pub engine: &'a mut dyn Engine,
+    /// The training step as ONNX, to be kept with a step that is not finite.
+    pub graph: &'a [u8],
     /// SHA-256 of the data in hexadecimal ([`crate::data::Dataset::digest`]).
     pub data_digest: String,
     /// SHA-256 of the training-step graph in hexadecimal.
     pub step_digest: String,
     /// Measured every `eval_every` epochs and after the last one.
     pub measure: Option<Measure<'a>>,
+    /// Counts the energy of this sitting.
+    pub meter: Meter,
 }
 
 /// How a run ended.
@@ -55,8 +65,17 @@ pub enum Outcome {
 }
 
 /// `summary.json`.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Summary {
+    /// The version of Sedge that ended the run.
+    #[serde(default)]
+    pub version: String,
+    /// What it ran on, such as `linux x86_64`.
+    #[serde(default)]
+    pub machine: String,
+    /// Seed of the run.
+    #[serde(default)]
+    pub seed: u64,
     /// Epochs trained.
     pub epochs: u32,
     /// Steps taken.
@@ -65,6 +84,15 @@ pub struct Summary {
     pub loss: Option<f64>,
     /// kNN accuracy after the last epoch, 0 to 1, where there are labels.
     pub knn: Option<f64>,
+    /// Linear probe accuracy after the last epoch, 0 to 1, where there are labels.
+    #[serde(default)]
+    pub linear: Option<f64>,
+    /// Gauges of features after the last epoch.
+    #[serde(default)]
+    pub gauges: Option<Gauges>,
+    /// Energy and carbon dioxide, over all sittings.
+    #[serde(default)]
+    pub cost: Option<Cost>,
     /// Seconds of training, over all sittings.
     pub seconds: f64,
     /// Samples a second.
@@ -73,29 +101,6 @@ pub struct Summary {
     pub parameters: usize,
     /// Digests of configuration, data and training step.
     pub digests: Digests,
-}
-
-/// A line of the log.
-#[derive(Serialize)]
-#[serde(tag = "kind", rename_all = "lowercase")]
-enum Line<'a> {
-    Step {
-        epoch: u32,
-        batch: usize,
-        step: u64,
-        lr: f32,
-        #[serde(flatten)]
-        metrics: &'a sedge_engine::Metrics,
-    },
-    Epoch {
-        epoch: u32,
-        step: u64,
-        loss: f64,
-        #[serde(skip_serializing_if = "Option::is_none")]
-        knn: Option<f64>,
-        seconds: f64,
-        samples_per_second: f64,
-    },
 }
 
 /// Trains until all epochs are done or `stop` is asked for. Goes on from the directory's checkpoint
@@ -115,10 +120,14 @@ pub fn pretrain(
         epochs: job.config.epochs,
         batches: job.loader.batches_per_epoch(),
         samples: job.config.batch,
-        unit: if job.input.modality == Modality::Image { "images" } else { "windows" },
+        unit: match job.input.modality {
+            Modality::Image => "images",
+            Modality::Imu => "windows",
+            Modality::Text => "texts",
+        },
     };
     let mut training = Training::start(job, run, size)?;
-    progress.begin(size, training.position.step, training.running.knn);
+    progress.begin(size, training.position.step, training.measured());
     let outcome = training.go(progress, stop);
     progress.end();
     outcome
@@ -137,6 +146,7 @@ struct Training<'job, 'run> {
     /// When this sitting began, and how long those before it were.
     sitting: Instant,
     seconds_before: f64,
+    energy_before: Energy,
     saved: bool,
 }
 
@@ -157,8 +167,21 @@ impl<'job, 'run> Training<'job, 'run> {
         }
         let rate = LearningRate::new(job.config, size.batches);
         let log = MetricsLog::open(run.log_path(), keep)?;
-        let (sitting, seconds_before) = (Instant::now(), running.seconds);
-        Ok(Self { job, run, size, digests, rate, log, position, running, sitting, seconds_before, saved })
+        let (sitting, seconds_before, energy_before) = (Instant::now(), running.seconds, running.energy);
+        Ok(Self {
+            job,
+            run,
+            size,
+            digests,
+            rate,
+            log,
+            position,
+            running,
+            sitting,
+            seconds_before,
+            energy_before,
+            saved,
+        })
     }
 
     fn go(&mut self, progress: &mut Progress, stop: &Stop) -> Result<Outcome, PretrainError> {
@@ -189,16 +212,18 @@ impl<'job, 'run> Training<'job, 'run> {
         let lr = self.rate.at(self.position.step);
         let mut scalars = (self.job.scalars)(self.position.step as f64 / self.total().max(1) as f64);
         scalars.push(("lr", lr));
-        let metrics =
-            self.job.engine.step(&batch.given(), &scalars).map_err(|source| self.failure(source))?;
+        let stepped = self.job.engine.step(&batch.given(), &scalars);
+        let metrics = stepped.map_err(|source| self.failure(source, &batch, &scalars))?;
         let loss = metrics.get("loss").copied().unwrap_or(f32::NAN);
-        let Position { epoch, batch, step } = self.position;
         if !loss.is_finite() {
-            return Err(self.failure(EngineError::NotFinite { name: "loss".into() }));
+            let source = EngineError::NotFinite { name: "loss".into() };
+            return Err(self.failure(source, &batch, &scalars));
         }
+        self.job.meter.poll();
+        let Position { epoch, batch, step } = self.position;
         if step.is_multiple_of((self.total() / STEP_LINES).max(1)) {
             let (epoch, batch, step) = (epoch + 1, batch + 1, step + 1);
-            self.log.append(&Line::Step { epoch, batch, step, lr, metrics: &metrics })?;
+            self.log.append(&Line::Step { epoch, batch, step, lr, metrics })?;
         }
         self.running.loss_sum += f64::from(loss);
         self.position = Position { epoch, batch: batch + 1, step: step + 1 };
@@ -212,13 +237,30 @@ impl<'job, 'run> Training<'job, 'run> {
     }
 
     /// A step that failed left the state as it was, so the last checkpoint is still good.
-    fn failure(&self, source: EngineError) -> PretrainError {
+    fn failure(&self, source: EngineError, given: &Batch, scalars: &[(&str, f32)]) -> PretrainError {
         let (epoch, batch) = (self.position.epoch + 1, self.position.batch + 1);
         if matches!(source, EngineError::NotFinite { .. }) {
             let checkpoint = Some(self.run.checkpoint_path()).filter(|path| path.exists());
-            PretrainError::Diverged { epoch, batch, checkpoint, source }
+            let capture = self.capture(&source, given, scalars);
+            PretrainError::Diverged { epoch, batch, checkpoint, capture, source: Box::new(source) }
         } else {
             PretrainError::Engine { epoch, batch, source }
+        }
+    }
+
+    /// Keeps the step that failed. That it cannot be kept is no reason to hide why the run stopped.
+    fn capture(&self, source: &EngineError, given: &Batch, scalars: &[(&str, f32)]) -> Option<PathBuf> {
+        let path = self.run.capture_path();
+        let about = (self.position, self.job.config.seed, source.to_string());
+        let kept =
+            Capture::of(self.job.engine, self.job.graph, Given { inputs: &given.given(), scalars }, about)
+                .and_then(|capture| capture.write(&path, self.job.config));
+        match kept {
+            Ok(()) => Some(path),
+            Err(error) => {
+                tracing::warn!("the step that was not finite is not kept: {error}");
+                None
+            }
         }
     }
 
@@ -227,41 +269,77 @@ impl<'job, 'run> Training<'job, 'run> {
         let loss = self.running.loss_sum / self.size.batches as f64;
         let seconds = begun.0.elapsed().as_secs_f64();
         let samples = (self.position.step - begun.1) as f64 * self.size.samples as f64;
-        let knn = self.measure(epoch)?;
-        if let Some(knn) = knn {
-            progress.measured(knn);
-            self.running.knn = Some(knn);
-        }
+        let measures = self.measure(epoch)?;
+        self.running.knn = measures.knn.or(self.running.knn);
+        self.running.linear = measures.linear.or(self.running.linear);
+        self.running.gauges = measures.gauges.or(self.running.gauges);
+        progress.measured(self.measured());
+        let gauged = measures.gauges.and_then(|gauges| self.running.standing.gauged(&gauges));
+        let rising = if self.aims_at_a_moving_target() { None } else { self.running.standing.epoch(loss) };
+        let warnings = [rising, gauged];
         self.running.loss = Some(loss);
         self.running.loss_sum = 0.0;
         self.position = Position { epoch, batch: 0, step: self.position.step };
         let samples_per_second = samples / seconds.max(1e-9);
         let step = self.position.step;
-        self.log.append(&Line::Epoch { epoch, step, loss, knn, seconds, samples_per_second })?;
+        let energy = self.energy();
+        self.log.append(&Line::Epoch {
+            epoch,
+            step,
+            loss,
+            measures,
+            seconds,
+            samples_per_second,
+            watt_hours: energy.watt_hours(),
+            watt_hours_estimated: energy.estimated_joules / 3600.0,
+        })?;
+        for warning in warnings.into_iter().flatten() {
+            self.warn(warning, progress)?;
+        }
         if epoch.is_multiple_of(self.job.config.checkpoint_every.max(1)) {
             self.save()?;
         }
         Ok(())
     }
 
-    fn measure(&mut self, epoch: u32) -> Result<Option<f64>, PretrainError> {
+    /// Where a teacher follows, a queue fills or chains run, the loss may rise while all is well.
+    fn aims_at_a_moving_target(&self) -> bool {
+        let moving = [StateRole::Teacher, StateRole::Queue, StateRole::Chain];
+        self.job.engine.spec().state.iter().any(|state| moving.contains(&state.role))
+    }
+
+    fn warn(&mut self, warning: Warning, progress: &mut Progress) -> Result<(), PretrainError> {
+        let (epoch, step) = (self.position.epoch, self.position.step);
+        progress.warn(&format!("epoch {epoch}: {}", warning.words));
+        self.log.append(&Line::Warning { epoch, step, warning })
+    }
+
+    /// What was measured last.
+    fn measured(&self) -> Measures {
+        let Running { knn, linear, gauges, .. } = self.running;
+        Measures { knn, linear, gauges }
+    }
+
+    fn measure(&mut self, epoch: u32) -> Result<Measures, PretrainError> {
         let every = self.job.config.eval_every;
         let due = every > 0 && (epoch.is_multiple_of(every) || epoch == self.size.epochs);
         let Some(measure) = self.job.measure.as_mut().filter(|_| due) else {
-            return Ok(None);
+            return Ok(Measures::default());
         };
         let state = self.job.engine.state().map_err(PretrainError::State)?;
-        measure(&state).map(Some).map_err(|source| PretrainError::Evaluate { epoch, source })
+        measure(&state).map_err(|source| PretrainError::Evaluate { epoch, source })
     }
 
     /// The log reaches the disk before the checkpoint that names its length.
     fn save(&mut self) -> Result<(), PretrainError> {
         self.running.seconds = self.seconds();
+        self.running.energy = self.energy();
         let header = Header {
             format: FORMAT,
             position: self.position,
             digests: self.digests.clone(),
             input: self.job.input.clone(),
+            second: self.job.second.cloned(),
             running: self.running,
             log_bytes: self.log.sync()?,
             tensor_bytes: 0,
@@ -273,6 +351,10 @@ impl<'job, 'run> Training<'job, 'run> {
         Ok(())
     }
 
+    fn energy(&mut self) -> Energy {
+        self.energy_before + self.job.meter.energy()
+    }
+
     fn seconds(&self) -> f64 {
         self.seconds_before + self.sitting.elapsed().as_secs_f64()
     }
@@ -281,10 +363,20 @@ impl<'job, 'run> Training<'job, 'run> {
         let seconds = self.running.seconds;
         let samples = self.position.step as f64 * self.size.samples as f64;
         let summary = Summary {
+            version: env!("CARGO_PKG_VERSION").into(),
+            machine: format!("{} {}", std::env::consts::OS, std::env::consts::ARCH),
+            seed: self.job.config.seed,
             epochs: self.size.epochs,
             steps: self.position.step,
             loss: self.running.loss,
             knn: self.running.knn,
+            linear: self.running.linear,
+            gauges: self.running.gauges,
+            cost: Some(Cost::of(
+                self.running.energy,
+                self.job.meter.sources(),
+                self.job.config.grid_g_per_kwh,
+            )),
             seconds,
             samples_per_second: samples / seconds.max(1e-9),
             parameters: self.job.engine.spec().parameters(),

@@ -132,17 +132,22 @@ impl Sitting {
         let (measured, fails) = (&mut self.measured, self.measure_fails);
         let mut measure = |state: &Tensors| {
             measured.push(state.clone());
-            if fails { Err("no neighbours".into()) } else { Ok(0.25 * measured.len() as f64) }
+            let knn = Some(0.25 * measured.len() as f64);
+            let measures = Measures { knn, ..Measures::default() };
+            if fails { Err("no neighbours".into()) } else { Ok(measures) }
         };
         let job = Job {
             config: &self.config,
             input: &input,
+            second: None,
             scalars: &|_| vec![],
             loader: &loader,
             engine: &mut engine,
+            graph: b"graph",
             data_digest: self.data_digest.clone(),
             step_digest: "step".into(),
             measure: Some(&mut measure),
+            meter: Meter::system(),
         };
         pretrain(job, run, &mut Progress::silent(), &self.stop)
     }
@@ -160,6 +165,8 @@ fn log(run: &RunDirectory) -> Vec<Value> {
         let fields = line.as_object_mut().unwrap();
         fields.remove("seconds");
         fields.remove("samples_per_second");
+        fields.remove("watt_hours");
+        fields.remove("watt_hours_estimated");
         line
     };
     text.lines().map(timeless).collect()
@@ -169,7 +176,7 @@ fn log(run: &RunDirectory) -> Vec<Value> {
 fn end(run: &RunDirectory) -> (Vec<u32>, Position, Running) {
     let Checkpoint { header, state } = run.checkpoint().unwrap().unwrap();
     let bits = state.values().flat_map(|array| array.iter().map(|v| v.to_bits())).collect();
-    (bits, header.position, Running { seconds: 0.0, ..header.running })
+    (bits, header.position, Running { seconds: 0.0, energy: Energy::default(), ..header.running })
 }
 
 #[test]

@@ -2,20 +2,22 @@
 //! out, and one definition serves both, so that a flag and a key never differ in name or meaning.
 //! [`Settings::resolve`] turns what was said into a [`PretrainConfig`] with nothing left open.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
-use sedge_augment::{ImageAugment, WindowAugment};
+use sedge_augment::{ImageAugment, TextAugment, WindowAugment};
 use sedge_models::Modality;
 use sedge_models::architecture::Architecture;
 use serde::de::{MapAccess, Visitor, value::MapAccessDeserializer};
-use serde::{Deserialize, Deserializer};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use super::config::{
     AugmentConfig, ConfigError, DataConfig, MOMENTUM, OptimizerName, PretrainConfig, Schedule,
 };
 use super::method::Method;
+use crate::cost::WORLD_G_PER_KWH;
 use crate::data::{LoadOptions, MAX_WORKERS};
+use crate::gpu::{Device, Precision};
 
 /// Largest configuration file read.
 const MAX_CONFIG_BYTES: u64 = 1 << 20;
@@ -30,9 +32,14 @@ pub struct Settings {
     /// Method of pretraining [default: simclr]
     #[arg(long, value_enum, help_heading = "Training")]
     pub method: Option<Method>,
-    /// Encoder: the name of a preset, or in the file a table [default: image-small or imu-small]
+    /// Encoder: the name of a preset, or in the file a table [default: image-small, imu-small, text-small or what
+    /// the method wants]
     #[arg(long, value_name = "NAME", help_heading = "Model")]
     pub architecture: Option<ArchitectureSetting>,
+    /// Start from the encoder's weights in a run directory, a .sedge bundle or an .onnx file, and, where it tells,
+    /// with its architecture and its normalisation of samples [default: weights drawn by the seed]
+    #[arg(long, value_name = "WEIGHTS", help_heading = "Model")]
+    pub from: Option<PathBuf>,
     /// Passes over the data [default: 100]
     #[arg(long, value_name = "N", help_heading = "Training")]
     pub epochs: Option<u32>,
@@ -77,15 +84,27 @@ pub struct Settings {
     /// Seed of everything random [default: 0]
     #[arg(long, value_name = "N", help_heading = "Training")]
     pub seed: Option<u64>,
+    /// Where steps run: cpu, cuda, cuda:1 and so on, or wgpu, the last three in a build with the feature `gpu` or
+    /// `wgpu` [default: cpu]
+    #[arg(long, value_name = "DEVICE", help_heading = "Running")]
+    pub device: Option<Device>,
+    /// Format of products and convolutions on a GPU: f32, bf16 or f16; weights and all else stay f32 [default: f32]
+    #[arg(long, value_name = "FORMAT", help_heading = "Running")]
+    pub precision: Option<Precision>,
     /// Threads that make batches; changes nothing but speed [default: one less than the processors]
     #[arg(long, value_name = "N", help_heading = "Running")]
     pub workers: Option<usize>,
-    /// Epochs between measurements of kNN accuracy where there are labels; 0 for never [default: 5]
+    /// Epochs between measurements: gauges of collapse, and kNN and a linear probe where there are labels;
+    /// 0 for never [default: 5]
     #[arg(long, value_name = "EPOCHS", help_heading = "Running")]
     pub eval_every: Option<u32>,
     /// Epochs between checkpoints [default: 1]
     #[arg(long, value_name = "EPOCHS", help_heading = "Running")]
     pub checkpoint_every: Option<u32>,
+    /// Grams of CO2 that a kilowatt-hour gives off where this runs, for the report [default: 473, the world
+    /// average of 2024]
+    #[arg(long, value_name = "GRAMS", help_heading = "Running")]
+    pub grid_g_per_kwh: Option<f64>,
     /// Settings of the method, such as mask_ratio=0.6,depth=2; in the file a table
     #[arg(long, value_name = "KEY=VALUE,...", help_heading = "Training")]
     pub pretext: Option<PretextSettings>,
@@ -95,13 +114,17 @@ pub struct Settings {
     /// How views of windows are made; only in the file.
     #[arg(skip)]
     pub window_augment: Option<WindowAugment>,
+    /// How views of texts are made; only in the file.
+    #[arg(skip)]
+    pub text_augment: Option<TextAugment>,
 }
 
 /// The `[data]` table.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, clap::Args)]
 #[serde(default, deny_unknown_fields)]
 pub struct DataSettings {
-    /// Data: a .parquet, .npz, .csv or .mcap file, a folder of images or of *.parquet, or `sim`
+    /// Data: a .parquet, .npz, .csv or .mcap file, a video, texts (.txt, .log, .jsonl or .tsv), a folder of images
+    /// or of such files, a LeRobot data set, `sim` or `sim-logs`
     #[arg(id = "data", long = "data", value_name = "PATH", help_heading = "Data")]
     pub path: Option<String>,
     /// Split of a data set in several files or folders [default: train]
@@ -116,8 +139,8 @@ pub struct DataSettings {
     /// Side in pixels that images are resized to, and of the encoder's input [default: as they are]
     #[arg(long, value_name = "PIXELS", help_heading = "Data")]
     pub image_size: Option<usize>,
-    /// Read the data in chunks, again in every epoch, in about this much memory, whatever its size: WebDataset
-    /// tar shards, Parquet images or a folder of images [default: load it whole]
+    /// Read the data in chunks, again in every epoch, in about this much memory, whatever its size: everything
+    /// but `sim` [default: load it whole]
     #[arg(long, value_name = "MB", help_heading = "Data")]
     pub memory_mb: Option<u32>,
     /// Share of such data that may be bad in an epoch before it is given up [default: 0.01]
@@ -126,6 +149,21 @@ pub struct DataSettings {
     /// What to take of a recording that has both [default: image where there are any]
     #[arg(long, value_name = "KIND", value_parser = modality_parser(), help_heading = "Data")]
     pub modality: Option<Modality>,
+    /// Camera of a LeRobot data set, such as observation.images.top [default: the first by name]
+    #[arg(long, value_name = "NAME", help_heading = "Data")]
+    pub camera: Option<String>,
+    /// Features of a LeRobot data set that make the channels of windows [default: observation.state]
+    #[arg(long, value_name = "LIST", value_delimiter = ',', help_heading = "Data")]
+    pub features: Option<Vec<String>>,
+    /// Frames a second taken of a video [default: all]
+    #[arg(long, value_name = "RATE", help_heading = "Data")]
+    pub fps: Option<f32>,
+    /// The program `ffmpeg` that decodes video, with `ffprobe` beside it [default: on the search path]
+    #[arg(long, value_name = "PATH", help_heading = "Data")]
+    pub ffmpeg: Option<PathBuf>,
+    /// Tokens that a text is given: bytes, and padding behind a shorter one [default: 128]
+    #[arg(long, value_name = "TOKENS", help_heading = "Data")]
+    pub length: Option<usize>,
     /// Rows in a window of a series [default: 128]
     #[arg(long, value_name = "ROWS", help_heading = "Data")]
     pub window: Option<usize>,
@@ -150,12 +188,26 @@ fn modality_parser() -> impl TypedValueParser<Value = Modality> {
 }
 
 /// An encoder by the name of a preset or as a table.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(untagged)]
 pub enum ArchitectureSetting {
     /// Name of a preset.
     Preset(String),
     /// The whole description.
     Table(Architecture),
+}
+
+impl ArchitectureSetting {
+    /// The encoder itself.
+    ///
+    /// # Errors
+    /// When there is no preset of that name.
+    pub fn resolve(self) -> Result<Architecture, ConfigError> {
+        match self {
+            Self::Table(table) => Ok(table),
+            Self::Preset(name) => Ok(Architecture::preset(&name)?),
+        }
+    }
 }
 
 impl std::str::FromStr for ArchitectureSetting {
@@ -238,6 +290,7 @@ impl Settings {
             data: self.data.over(below.data),
             method: self.method.or(below.method),
             architecture: self.architecture.or(below.architecture),
+            from: self.from.or(below.from),
             epochs: self.epochs.or(below.epochs),
             batch: self.batch.or(below.batch),
             optimizer: self.optimizer.or(below.optimizer),
@@ -251,18 +304,35 @@ impl Settings {
             warmup_epochs: self.warmup_epochs.or(below.warmup_epochs),
             schedule: self.schedule.or(below.schedule),
             seed: self.seed.or(below.seed),
+            device: self.device.or(below.device),
+            precision: self.precision.or(below.precision),
             workers: self.workers.or(below.workers),
             eval_every: self.eval_every.or(below.eval_every),
             checkpoint_every: self.checkpoint_every.or(below.checkpoint_every),
+            grid_g_per_kwh: self.grid_g_per_kwh.or(below.grid_g_per_kwh),
             pretext: PretextSettings::over(self.pretext, below.pretext),
             image_augment: self.image_augment.or(below.image_augment),
             window_augment: self.window_augment.or(below.window_augment),
+            text_augment: self.text_augment.or(below.text_augment),
         }
     }
 
     /// Samples in a batch, as given or by default.
     pub fn batch(&self) -> usize {
         self.batch.unwrap_or(128)
+    }
+
+    fn method(&self) -> Method {
+        self.method.unwrap_or(Method::Simclr)
+    }
+
+    /// Where the data is and what the method takes of it, with the reader's defaults.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError`] when no path is given or a value is out of range.
+    pub fn source(&self) -> Result<DataConfig, ConfigError> {
+        Ok(DataConfig { pairs: self.method().pairs(), ..self.data.clone().resolve()? })
     }
 
     /// Fills in what was left open, for data of `modality`, and checks every value.
@@ -273,16 +343,20 @@ impl Settings {
     pub fn resolve(self, modality: Modality) -> Result<PretrainConfig, ConfigError> {
         let images = modality == Modality::Image;
         let batch = self.batch();
-        let method = self.method.unwrap_or(Method::Simclr);
+        let method = self.method();
+        let data = self.source()?;
         method.check(modality)?;
         let architecture = match self.architecture {
-            Some(ArchitectureSetting::Table(table)) => table,
-            Some(ArchitectureSetting::Preset(name)) => Architecture::preset(&name)?,
+            Some(setting) => setting.resolve()?,
             None => Architecture::preset(method.preset(modality))?,
         };
-        let unused = if images { self.window_augment.is_some() } else { self.image_augment.is_some() };
-        if unused {
-            let field = if images { "window_augment" } else { "image_augment" };
+        let second = method.pairs();
+        let given = [
+            ("image_augment", Modality::Image, self.image_augment.is_some()),
+            ("window_augment", Modality::Imu, self.window_augment.is_some() && !second),
+            ("text_augment", Modality::Text, self.text_augment.is_some()),
+        ];
+        if let Some((field, ..)) = given.into_iter().find(|(_, of, given)| *given && *of != modality) {
             let wanted = format!("left out, since the data is of modality {modality}");
             return Err(ConfigError::Value { field, found: "given".into(), wanted });
         }
@@ -301,8 +375,9 @@ impl Settings {
         };
         let epochs = self.epochs.unwrap_or(100);
         let config = PretrainConfig {
-            data: self.data.resolve()?,
+            data,
             method,
+            from: self.from,
             architecture,
             epochs,
             batch,
@@ -317,13 +392,24 @@ impl Settings {
             warmup_epochs: self.warmup_epochs.unwrap_or((f64::from(epochs) / 10.0).min(10.0)),
             schedule: self.schedule.unwrap_or_else(|| method.schedule()),
             seed: self.seed.unwrap_or(0),
+            device: self.device.unwrap_or_default(),
+            precision: self.precision.unwrap_or_default(),
             workers: self.workers.unwrap_or_else(default_workers),
             eval_every: self.eval_every.unwrap_or(5),
             checkpoint_every: self.checkpoint_every.unwrap_or(1),
-            augment: if images {
-                AugmentConfig::Image(self.image_augment.unwrap_or_else(|| method.image_augment()))
-            } else {
-                AugmentConfig::Window(self.window_augment.unwrap_or_else(|| method.window_augment()))
+            second_augment: second
+                .then(|| self.window_augment.clone().unwrap_or_else(|| method.window_augment())),
+            grid_g_per_kwh: self.grid_g_per_kwh.unwrap_or(WORLD_G_PER_KWH),
+            augment: match modality {
+                Modality::Image => {
+                    AugmentConfig::Image(self.image_augment.unwrap_or_else(|| method.image_augment()))
+                }
+                Modality::Imu => {
+                    AugmentConfig::Window(self.window_augment.unwrap_or_else(|| method.window_augment()))
+                }
+                Modality::Text => {
+                    AugmentConfig::Text(self.text_augment.unwrap_or_else(|| method.text_augment()))
+                }
             },
             pretext,
         };
@@ -344,6 +430,11 @@ impl DataSettings {
             memory_mb: self.memory_mb.or(below.memory_mb),
             max_bad: self.max_bad.or(below.max_bad),
             modality: self.modality.or(below.modality),
+            camera: self.camera.or(below.camera),
+            features: self.features.or(below.features),
+            fps: self.fps.or(below.fps),
+            ffmpeg: self.ffmpeg.or(below.ffmpeg),
+            length: self.length.or(below.length),
             window: self.window.or(below.window),
             stride: self.stride.or(below.stride),
             rate_hz: self.rate_hz.or(below.rate_hz),
@@ -369,6 +460,12 @@ impl DataSettings {
             memory_mb: self.memory_mb,
             max_bad: self.max_bad,
             modality: self.modality,
+            pairs: false,
+            camera: self.camera,
+            features: self.features,
+            fps: self.fps,
+            ffmpeg: self.ffmpeg,
+            length: self.length,
             window,
             stride: self.stride.unwrap_or((window / 2).max(1)),
             rate_hz: self.rate_hz,

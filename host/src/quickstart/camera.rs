@@ -121,7 +121,7 @@ fn frame(caption: &str, data: &Dataset, index: usize) -> (String, u32, u32, Vec<
             let bytes = 3 * width * height;
             (*width as u32, *height as u32, pixels.chunks(bytes).nth(index).unwrap_or(&[]).to_vec())
         }
-        crate::data::Samples::Windows { .. } => (0, 0, vec![]),
+        crate::data::Samples::Windows { .. } | crate::data::Samples::Texts { .. } => (0, 0, vec![]),
     };
     (caption.into(), width, height, rgb)
 }

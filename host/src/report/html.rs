@@ -115,6 +115,13 @@ impl Section {
         self
     }
 
+    /// Adds text that must not be overlooked.
+    #[must_use]
+    pub fn alarm(mut self, text: &str) -> Self {
+        self.body.push_str(&element("p class=\"alarm\"", text));
+        self
+    }
+
     /// Adds text in which spaces and line ends count, such as a command and what it said.
     #[must_use]
     pub fn verbatim(mut self, text: &str) -> Self {

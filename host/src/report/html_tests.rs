@@ -35,14 +35,16 @@ fn page(text: &str) -> String {
         names: vec![own(), own()],
     };
     let picture = Picture::rgb(1, 1, &[1, 2, 3], text).unwrap();
+    let curves = Picture::curves(&[&[0.0, 1.0]], (0.0, 1.0), text).unwrap();
     let section = Section::new(text)
         .verbatim(text)
+        .alarm(text)
         .tiles(&[Tile { label: own(), value: own(), detail: own() }])
         .table(&table)
         .figure(&lines.draw().unwrap(), text)
         .figure(&bars.draw().unwrap(), text)
         .figure(&scatter.draw().unwrap(), text)
-        .pictures(&[picture], text);
+        .pictures(&[picture, curves], text);
     let mut page = Page::new(text);
     page.lead(text).footer(text).section(section);
     page.to_html()
@@ -79,7 +81,7 @@ fn a_page_fetches_and_runs_nothing() {
         assert!(!elsewhere.contains(outside), "{outside}");
     }
     assert!(html.contains("default-src 'none'"));
-    assert_eq!(html.matches("<svg ").count(), 3);
+    assert_eq!(html.matches("<svg ").count(), 4);
     assert!(html.contains("role=\"img\" aria-label=\"x\""));
 }
 

@@ -50,6 +50,9 @@ impl LineChart {
         let (x_low, x_high) = range(all().map(|p| p.0), 0.01).ok_or_else(empty)?;
         let (y_low, y_high) = range(all().map(|p| p.1), 0.05).ok_or_else(empty)?;
         let legend = legend_of(self.series.iter().map(|series| series.name.as_str()));
+        // Whole numbers, such as epochs, are not divided by the axis.
+        let whole = all().all(|p| p.0.fract() == 0.0);
+        let ticks = if whole { (x_high - x_low).round().clamp(1.0, 7.0) as usize + 1 } else { 8 };
         figure(&self.title, HEIGHT, &legend, |area| {
             let mut chart = ChartBuilder::on(area)
                 .margin(8)
@@ -62,7 +65,7 @@ impl LineChart {
                 .light_line_style(TRANSPARENT)
                 .bold_line_style(GRID)
                 .axis_style(GRID)
-                .x_labels(8)
+                .x_labels(ticks)
                 .y_labels(6)
                 .label_style(font(11.5, FAINT_INK))
                 .axis_desc_style(font(12.5, INK))

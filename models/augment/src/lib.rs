@@ -15,11 +15,13 @@ mod error;
 mod image;
 mod random;
 mod resample;
+mod text;
 mod window;
 
 pub use error::AugmentError;
 pub use image::{ImageAugment, ImageSource, Size, resize_center};
 pub use random::normal_pair;
+pub use text::TextAugment;
 pub use window::{WindowAugment, WindowSource};
 
 /// Longest side of an image, and longest window, that is accepted: tables are sized by it.

@@ -14,7 +14,7 @@ use tract_onnx::tract_core;
 use tract_onnx::tract_core::internal::*;
 use tract_onnx::tract_hir::infer::Factoid;
 
-use crate::{EngineError, Options, kernels, rows};
+use crate::{EngineError, Offender, Options, kernels, rows};
 
 pub(crate) type Result<T> = std::result::Result<T, EngineError>;
 
@@ -99,6 +99,34 @@ impl Graph {
         Ok(times.into_iter().collect())
     }
 
+    /// [`Graph::run`], with the first operator that made something that is not finite of inputs that are.
+    pub(crate) fn trace(&mut self, inputs: TVec<TValue>) -> Result<(TVec<TValue>, Option<Offender>)> {
+        let (what, mut offender) = (self.what, None);
+        let state = &mut self.state;
+        let result = contained(|| {
+            state.run_plan_with_eval(inputs, |context, state, node, inputs| {
+                let before = if offender.is_none() { inputs.clone() } else { tvec!() };
+                let outputs = tract_core::plan::eval(context, state, node, inputs)?;
+                if offender.is_none() && !before.iter().any(|value| bad(what, value) > 0) {
+                    let made = outputs.iter().map(|value| (value, bad(what, value)));
+                    offender = made
+                        .filter(|(_, bad)| *bad > 0)
+                        .map(|(value, bad)| Offender {
+                            node: node.name.clone(),
+                            operator: node.op.name().into_owned(),
+                            shape: value.shape().to_vec(),
+                            bad,
+                            inputs: before.iter().filter_map(|value| ends(what, value)).collect(),
+                        })
+                        .next();
+                }
+                TractResult::Ok(outputs)
+            })
+        });
+        let outputs = result.map_err(|reason| EngineError::Run { what: self.what, reason })?;
+        Ok((outputs, offender))
+    }
+
     /// Runs the graph over `inputs`, in the order of [`Graph::inputs`].
     pub(crate) fn run(&mut self, inputs: TVec<TValue>) -> Result<TVec<TValue>> {
         let state = &mut self.state;
@@ -111,6 +139,18 @@ impl Graph {
             EngineError::Run { what: self.what, reason }
         })
     }
+}
+
+/// Values that are not finite; none in what is no float.
+fn bad(what: &'static str, value: &TValue) -> usize {
+    floats(what, value).map_or(0, |floats| floats.values().iter().filter(|v| !v.is_finite()).count())
+}
+
+/// The least and the greatest value, of floats.
+fn ends(what: &'static str, value: &TValue) -> Option<[f32; 2]> {
+    let floats = floats(what, value).ok()?;
+    let first = *floats.values().first()?;
+    Some(floats.values().iter().fold([first; 2], |[low, high], v| [low.min(*v), high.max(*v)]))
 }
 
 fn contained<T>(work: impl FnOnce() -> TractResult<T>) -> std::result::Result<T, String> {

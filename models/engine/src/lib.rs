@@ -13,6 +13,7 @@ mod options;
 #[cfg(test)]
 mod rewrites_tests;
 mod rows;
+mod trace;
 mod tract_step;
 
 use std::collections::BTreeMap;
@@ -24,6 +25,7 @@ pub use encoder::Encoder;
 pub use error::EngineError;
 pub use memory::keep_memory;
 pub use options::Options;
+pub use trace::{Offender, Trace};
 pub use tract_step::TractStep;
 
 /// Scalar outputs of one step by name; `loss` is always there.

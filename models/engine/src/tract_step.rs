@@ -10,7 +10,7 @@ use sedge_models::{StepSpec, Tensors, TrainingStep};
 use tract_onnx::prelude::*;
 
 use crate::graph::{Graph, Result, finite, floats, value};
-use crate::{Engine, EngineError, Metrics, Options};
+use crate::{Engine, EngineError, Metrics, Options, Trace};
 
 const WHAT: &str = "training step";
 /// What is not finite when a step's guard held its state back and every metric is finite.
@@ -91,6 +91,25 @@ impl TractStep {
     ) -> Result<Vec<(String, Duration)>> {
         let values = self.values(inputs, scalars)?;
         self.graph.profile(values)
+    }
+
+    /// Runs one step as it is, whatever comes out, and leaves the state as it was: for looking at a step
+    /// that [`Engine::step`] refuses.
+    ///
+    /// # Errors
+    /// As [`Engine::step`], but not when what comes out is not finite.
+    pub fn trace(
+        &mut self,
+        inputs: &[(&str, ArrayViewD<'_, f32>)],
+        scalars: &[(&str, f32)],
+    ) -> Result<Trace> {
+        let values = self.values(inputs, scalars)?;
+        let (outputs, offender) = self.graph.trace(values)?;
+        let mut metrics = Metrics::new();
+        for (name, output) in self.spec.metrics.iter().zip(&outputs) {
+            metrics.insert(name.clone(), floats(WHAT, output)?.values().first().copied().unwrap_or(f32::NAN));
+        }
+        Ok(Trace { metrics, offender })
     }
 
     /// What the graph takes, in its order.

@@ -166,6 +166,8 @@ impl Architecture {
             ("imu-mlp", Self::Perceptron(Perceptron::imu())),
             ("imu-small", Self::Conv1d(Conv1d::small())),
             ("imu-transformer", Self::Transformer(Transformer::imu())),
+            ("text-small", Self::Transformer(Transformer::text_small())),
+            ("text-small-causal", Self::Transformer(Transformer::text_small_causal())),
             ("vit-tiny", Self::Transformer(Transformer::vit_tiny())),
         ])
     }

@@ -63,6 +63,11 @@ impl Transformer {
         Self { patch: 1, dim: 128, depth: 4, heads: 4, mlp_ratio: 4, causal: false }
     }
 
+    /// [`Self::text_small`] in which a byte sees only itself and those before it.
+    pub fn text_small_causal() -> Self {
+        Self { causal: true, ..Self::text_small() }
+    }
+
     pub(super) fn check(&self, sample: &[usize]) -> Result<(), ArchitectureError> {
         in_range("patch", self.patch, 1, MAX_PATCH)?;
         in_range("dim", self.dim, 4, MAX_DIM)?;

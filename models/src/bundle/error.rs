@@ -204,6 +204,12 @@ pub enum BundleError {
         /// The value.
         value: String,
     },
+    /// A reference value of a text that is the number of no token.
+    #[error("the reference value {value} is the number of no token; texts hold whole numbers from 0 to 258")]
+    ReferenceToken {
+        /// The value.
+        value: String,
+    },
     /// Optimiser state that is not zero, which a bundle does not keep.
     #[error(
         "the optimiser state `{name}` is not zero; a bundle starts afresh, so set it to zero before packing"

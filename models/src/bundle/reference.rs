@@ -5,6 +5,7 @@ use ndarray::{Array2, ArrayD, IxDyn};
 
 use super::error::BundleError;
 use crate::input::Modality;
+use crate::text;
 use crate::weights::{
     ElementType, Entry, TensorLimits, WeightsError, decode_entries, encode_entries, float_entry, floats,
 };
@@ -19,14 +20,15 @@ const TOLERANCE: f32 = 1e-6;
 /// Reference inputs and what the encoder makes of them.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Reference {
-    /// `[n, ...sample]` in natural units, before normalisation. Image values are multiples of 1/255.
+    /// `[n, ...sample]` in natural units, before normalisation. Image values are multiples of 1/255, those of
+    /// texts numbers of tokens.
     pub inputs: ArrayD<f32>,
     /// `[n, embedding_dim]`.
     pub embeddings: Array2<f32>,
 }
 
 impl Reference {
-    /// Images as bytes, windows as floats.
+    /// Images as bytes, windows and texts as floats.
     pub(super) fn encode(&self, modality: Modality) -> Result<Vec<u8>, BundleError> {
         let inputs = match modality {
             Modality::Image => Entry {
@@ -36,6 +38,7 @@ impl Reference {
                 data: self.inputs.iter().map(|v| level(*v)).collect::<Result<Vec<u8>, _>>()?.into(),
             },
             Modality::Imu => float_entry(INPUTS, &self.inputs),
+            Modality::Text => float_entry(INPUTS, &tokens(self.inputs.clone())?),
         };
         let embeddings = float_entry(EMBEDDINGS, &self.embeddings.clone().into_dyn());
         encode_entries(&[embeddings, inputs]).map_err(weights)
@@ -69,6 +72,7 @@ fn weights(source: WeightsError) -> BundleError {
 fn decode_inputs(entry: &Entry<'_>, modality: Modality) -> Result<ArrayD<f32>, BundleError> {
     match (modality, entry.element) {
         (Modality::Imu, _) => floats(entry).map_err(weights),
+        (Modality::Text, _) => tokens(floats(entry).map_err(weights)?),
         (Modality::Image, ElementType::U8) => {
             let values = entry.data.iter().map(|level| f32::from(*level) / 255.0).collect();
             let shape = entry.shape.clone();
@@ -85,6 +89,15 @@ fn decode_embeddings(entry: &Entry<'_>) -> Result<Array2<f32>, BundleError> {
     let shape = entry.shape.clone();
     let array = floats(entry).map_err(weights)?;
     array.into_dimensionality().map_err(|_| weights(WeightsError::Shape { name: EMBEDDINGS.into(), shape }))
+}
+
+/// `values`, each the number of a token: an encoder looks rows of a table up by them.
+fn tokens(values: ArrayD<f32>) -> Result<ArrayD<f32>, BundleError> {
+    let is_token = |value: f32| value.fract() == 0.0 && (0.0..text::TOKENS as f32).contains(&value);
+    match values.iter().find(|value| !is_token(**value)) {
+        Some(value) => Err(BundleError::ReferenceToken { value: value.to_string() }),
+        None => Ok(values),
+    }
 }
 
 /// The eight-bit level of an image value.

@@ -43,6 +43,9 @@ use forward::{Forward, source};
 
 /// Name of a step's first batch input.
 pub const VIEWS: &str = "views";
+/// Prefix of a second encoder that is trained beside the first (see [`crate::onnx::join`]): its input is called
+/// so, and its embedding and weights `second.` and their names.
+pub const SECOND: &str = "second";
 /// How much of a batch's statistics enters the running ones at each step.
 pub const STATISTICS_MOMENTUM: f32 = 0.1;
 /// Output that says whether a step left the state alone because something was not finite.
@@ -54,7 +57,37 @@ pub const APPLIED: &str = "applied";
 ///
 /// # Errors
 /// See [`CompileError`]; nothing is half-compiled.
-pub fn compile(mut recipe: Recipe) -> Result<TrainingStep, CompileError> {
+pub fn compile(recipe: Recipe) -> Result<TrainingStep, CompileError> {
+    build(recipe, Gradients::Wired)
+}
+
+/// Compiles `recipe` all but its backward pass, for an engine that differentiates by itself: the gradient of
+/// the output `loss` by each weight that is trained is an input, called as [`gradient_name`] says, of the weight's
+/// shape. Clipping, optimiser and state are as in [`compile`], and so is the specification, which does not
+/// list these inputs. Values through which no gradient passes go through
+/// [`StopGradient`](crate::fused::Call::StopGradient).
+///
+/// # Errors
+/// See [`CompileError`]. That each operator can be differentiated is for the engine to say.
+pub fn open(recipe: Recipe) -> Result<TrainingStep, CompileError> {
+    build(recipe, Gradients::Given)
+}
+
+/// The input of an [`open`] step by which the gradient of `weight` comes in.
+pub fn gradient_name(weight: &str) -> String {
+    format!("{weight}.gradient")
+}
+
+/// Where gradients come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Gradients {
+    /// From nodes of the step.
+    Wired,
+    /// From outside.
+    Given,
+}
+
+fn build(mut recipe: Recipe, source_of_gradients: Gradients) -> Result<TrainingStep, CompileError> {
     recipe.check()?;
     limits::check(&recipe.encoder, None)?;
     let others = forward::other_inputs(&recipe.encoder);
@@ -68,7 +101,9 @@ pub fn compile(mut recipe: Recipe) -> Result<TrainingStep, CompileError> {
         let mut graph = Graph::new(forward.model);
         graph.model.rename_node(forward.input.node, VIEWS)?;
         let views = graph.shape(forward.input)?.to_vec();
-        let compiler = Compiler { graph, carried: vec![], metrics: vec![], scalars: vec![], applies: None };
+        let (carried, metrics, scalars) = (vec![], vec![], vec![]);
+        let compiler =
+            Compiler { graph, gradients: source_of_gradients, carried, metrics, scalars, applies: None };
         let encoder = Encoder {
             embedding: forward.embedding,
             features: forward.features,
@@ -118,6 +153,7 @@ fn with_weight(gated: &[(String, OutletId)], name: &str) -> Moves {
 
 struct Compiler {
     graph: Graph,
+    gradients: Gradients,
     carried: Vec<Carried>,
     metrics: Vec<(String, OutletId)>,
     scalars: Vec<(String, f32)>,
@@ -200,8 +236,7 @@ impl Compiler {
     ) -> TractResult<HashMap<String, OutletId>> {
         let roots: Vec<OutletId> = self.metrics.iter().map(|(_, o)| *o).collect();
         self.graph.model.select_output_outlets(&roots)?;
-        let outlets: Vec<OutletId> = weights.iter().map(|(_, o)| *o).collect();
-        let gradients = autodiff::differentiate(&mut self.graph, loss, &outlets)?;
+        let gradients = self.gradients(loss, weights)?;
         let mut parameters: Vec<gradients::Parameter> =
             weights.iter().zip(gradients).map(|((name, w), g)| (name.clone(), *w, g)).collect();
         let mut sums = vec![];
@@ -236,6 +271,20 @@ impl Compiler {
         }
         self.carried.extend(sums);
         Ok(weights.iter().map(|(name, _)| name.clone()).zip(moved.weights).collect())
+    }
+
+    /// The gradients of `loss` by `weights`, in their order.
+    fn gradients(&mut self, loss: OutletId, weights: &[(String, OutletId)]) -> TractResult<Vec<OutletId>> {
+        let outlets: Vec<OutletId> = weights.iter().map(|(_, o)| *o).collect();
+        if self.gradients == Gradients::Wired {
+            return autodiff::differentiate(&mut self.graph, loss, &outlets);
+        }
+        self.graph.state_detached()?;
+        let given = weights.iter().map(|(name, weight)| {
+            let shape = self.graph.shape(*weight)?.to_vec();
+            self.graph.source(&gradient_name(name), &shape)
+        });
+        given.collect()
     }
 
     /// Running statistics: an exponential mean of the batches' statistics.

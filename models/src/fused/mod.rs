@@ -66,6 +66,9 @@ pub enum Call {
     SoftmaxGradient(Shaped),
     /// `x` and the gradient of its Gaussian error linear unit to the gradient of `x`.
     GeluGradient(Shaped),
+    /// A value to itself, through which no gradient passes: said in steps that are left
+    /// [open](crate::compile::open) at their gradients.
+    StopGradient(Shaped),
 }
 
 // Bounds and epsilon are checked to be numbers when a call is made or read.
@@ -84,6 +87,7 @@ impl Call {
             Self::LayerNormGradient(_) => "LayerNormGradient",
             Self::SoftmaxGradient(_) => "SoftmaxGradient",
             Self::GeluGradient(_) => "GeluGradient",
+            Self::StopGradient(_) => "StopGradient",
         }
     }
 
@@ -103,6 +107,7 @@ impl Call {
                 [n.shape.clone()].into_iter().chain(scale).chain([n.shape.clone()]).collect()
             }
             Self::SoftmaxGradient(s) | Self::GeluGradient(s) => vec![s.shape.clone(), s.shape.clone()],
+            Self::StopGradient(s) => vec![s.shape.clone()],
         }
     }
 
@@ -115,7 +120,9 @@ impl Call {
             Self::ClipGradient(c) => vec![c.shape.clone()],
             Self::LayerNorm(n) => vec![n.shape.clone()],
             Self::LayerNormGradient(n) => [vec![n.shape.clone()], n.rows()].concat(),
-            Self::SoftmaxGradient(s) | Self::GeluGradient(s) => vec![s.shape.clone()],
+            Self::SoftmaxGradient(s) | Self::GeluGradient(s) | Self::StopGradient(s) => {
+                vec![s.shape.clone()]
+            }
         }
     }
 
@@ -129,7 +136,8 @@ impl Call {
             | Self::LayerNorm(_)
             | Self::LayerNormGradient(_)
             | Self::SoftmaxGradient(_)
-            | Self::GeluGradient(_) => 0,
+            | Self::GeluGradient(_)
+            | Self::StopGradient(_) => 0,
         }
     }
 
@@ -145,6 +153,7 @@ impl Call {
             Self::LayerNormGradient(n) => n.backward(graph, inputs),
             Self::SoftmaxGradient(s) => s.softmax(graph, inputs),
             Self::GeluGradient(s) => s.gelu(graph, inputs),
+            Self::StopGradient(_) => Ok(inputs.to_vec()),
         }
     }
 
@@ -154,7 +163,7 @@ impl Call {
             Self::BatchNorm(n) | Self::BatchNormGradient(n) => n.attributes(),
             Self::ClipGradient(c) => c.attributes(),
             Self::LayerNorm(n) | Self::LayerNormGradient(n) => n.attributes(),
-            Self::SoftmaxGradient(s) | Self::GeluGradient(s) => s.attributes(),
+            Self::SoftmaxGradient(s) | Self::GeluGradient(s) | Self::StopGradient(s) => s.attributes(),
         };
         attributes.push(proto::string(KERNEL, self.kernel()));
         attributes
@@ -176,6 +185,7 @@ impl Call {
             "LayerNormGradient" => Self::LayerNormGradient(LayerNorm::read(&attributes)?),
             "SoftmaxGradient" => Self::SoftmaxGradient(Shaped::read(&attributes)?),
             "GeluGradient" => Self::GeluGradient(Shaped::read(&attributes)?),
+            "StopGradient" => Self::StopGradient(Shaped::read(&attributes)?),
             other => bail!("`{}` calls the kernel `{other}`, which this version does not know", node.name),
         })
     }

@@ -75,7 +75,8 @@ fn calls() -> Vec<Call> {
         Call::LayerNormGradient(layer.clone()),
         Call::LayerNormGradient(LayerNorm { affine: false, ..layer }),
         Call::SoftmaxGradient(shaped.clone()),
-        Call::GeluGradient(shaped),
+        Call::GeluGradient(shaped.clone()),
+        Call::StopGradient(shaped),
     ]
 }
 

@@ -1,5 +1,5 @@
 //! Contrast of two kinds of sample (CLIP; Radford et al. 2021, figure 3): row `i` of the encoder's embedding
-//! and row `i` of its output [`SECOND`] were made of one moment, and each has to find the other among all
+//! and row `i` of the second encoder's were made of one moment, and each has to find the other among all
 //! rows of the batch. The loss is the mean of both directions' cross entropies.
 //!
 //! Cosine similarities are bounded, so the logarithm of a sum of exponentials is taken relative to that
@@ -13,11 +13,9 @@ use tract_onnx::tract_core::ops::math;
 use super::head::Trained;
 use super::rows::{hits, mean_rows, row_products, unit_rows};
 use super::{MAX_ROWS, ProjectionHead, Student, Wired};
-use crate::compile::Setting;
+use crate::architecture::OUTPUT;
+use crate::compile::{SECOND, Setting};
 use crate::graph::Graph;
-
-/// The second encoder's embedding, `[batch, dim]`, as an output of the two joined.
-const SECOND: &str = "second.embedding";
 
 pub(super) fn wire(
     graph: &mut Graph,
@@ -26,7 +24,7 @@ pub(super) fn wire(
     temperature: f32,
     rng: &mut ChaCha8Rng,
 ) -> TractResult<Wired> {
-    let second = student.feature(SECOND)?;
+    let second = student.feature(&format!("{SECOND}.{OUTPUT}"))?;
     let rows = rows(graph, student.embedding, second)?;
     let mut trained = Trained::default();
     let first = trained.stack(graph, "head", student.embedding, head, 1, rng)?;
@@ -69,7 +67,7 @@ fn rows(graph: &Graph, first: OutletId, second: OutletId) -> TractResult<usize> 
     match *graph.shape(second)? {
         [found, _] if found == rows => Ok(rows),
         ref other => Err(TractError::new(Setting {
-            setting: format!("the encoder's output `{SECOND}`"),
+            setting: format!("the encoder's output `{SECOND}.{OUTPUT}`"),
             found: format!("of shape {other:?}"),
             wanted: format!("`[{rows}, dim]`, a row for each of the first encoder's"),
         })),

@@ -26,7 +26,7 @@ pub struct ProjectionHead {
     pub hidden: usize,
     /// Width out.
     pub out: usize,
-    /// Linear layers, from two to [`MAX_LAYERS`].
+    /// Linear layers, from one, which leaves `hidden` unused, to [`MAX_LAYERS`].
     #[serde(default = "two", skip_serializing_if = "is_two")]
     pub layers: usize,
     /// What is normalised.
@@ -223,6 +223,11 @@ pub(super) fn check_values(what: &str, shape: &[usize]) -> TractResult<()> {
 }
 
 impl ProjectionHead {
+    /// A single linear layer to `out` values.
+    pub const fn linear(out: usize) -> Self {
+        Self { hidden: out, out, layers: 1, norm: HeadNorm::None }
+    }
+
     /// Two layers without norm.
     pub const fn new(hidden: usize, out: usize) -> Self {
         Self { hidden, out, layers: 2, norm: HeadNorm::None }

@@ -10,6 +10,7 @@ mod cells;
 mod cross_entropy;
 mod cross_modal;
 mod data2vec;
+mod distillation;
 mod head;
 mod masked_autoencoder;
 mod masked_reconstruction;
@@ -203,6 +204,12 @@ pub enum Objective {
         /// Default of the `temperature` input; trained from 0.07 in the paper.
         temperature: f32,
     },
+    /// Predict the direction of the embedding that a larger encoder gives the same view (Romero et al. 2015;
+    /// Navaneet et al. 2021).
+    Distillation {
+        /// The head between embedding and loss, as wide out as the teacher's embedding, dropped after training.
+        head: ProjectionHead,
+    },
     /// Predict labels by a linear layer, for the supervised reference.
     CrossEntropy {
         /// Number of classes; `targets` is `[batch, classes]`, each row summing to one.
@@ -336,6 +343,7 @@ impl Objective {
             Self::PredictiveCoding { .. } => "predictive-coding",
             Self::TokenPrediction { .. } => "token-prediction",
             Self::CrossModal { .. } => "cross-modal",
+            Self::Distillation { .. } => "distillation",
             Self::CrossEntropy { .. } => "cross-entropy",
         }
     }
@@ -357,15 +365,16 @@ impl Objective {
     pub(crate) fn check(&self) -> Result<(), Setting> {
         let width = |setting: &str, value: usize| Setting::range(setting, value, 1, MAX_WIDTH);
         let head = |head: &ProjectionHead| {
-            Setting::range("head.layers", head.layers, 2, MAX_LAYERS)?;
             width("head.hidden", head.hidden)?;
-            width("head.out", head.out)
+            width("head.out", head.out)?;
+            Setting::range("head.layers", head.layers, 1, MAX_LAYERS)
         };
         match self {
             Self::NtXent { head: h, temperature } | Self::CrossModal { head: h, temperature } => {
                 head(h)?;
                 Setting::positive("temperature", *temperature)
             }
+            Self::Distillation { head: h } => head(h),
             Self::Moco { head: h, temperature, queue, ema } => {
                 head(h)?;
                 width("queue", *queue)?;
@@ -467,6 +476,7 @@ impl Objective {
             Self::TokenPrediction { vocabulary, next_sentence } => {
                 token_prediction::wire(graph, student, *vocabulary, *next_sentence, rng)
             }
+            Self::Distillation { head } => distillation::wire(graph, student, head, rng),
             Self::CrossModal { head, temperature } => {
                 cross_modal::wire(graph, student, head, *temperature, rng)
             }

@@ -36,6 +36,11 @@ fn layers(values: &Values, name: &str, suffix: &str, x: &Array2<f64>) -> Array2<
     linear(values, &format!("{name}.2"), suffix, &hidden)
 }
 
+/// One linear layer or two.
+fn stack(values: &Values, name: &str, layers_in_it: usize, x: &Array2<f64>) -> Array2<f64> {
+    if layers_in_it == 1 { linear(values, &format!("{name}.0"), "", x) } else { layers(values, name, "", x) }
+}
+
 fn head(values: &Values, suffix: &str) -> Array2<f64> {
     layers(values, "head", suffix, &matrix(values, &format!("{EMBEDDING}{suffix}")))
 }
@@ -139,11 +144,16 @@ fn loss(objective: &Objective, moved: &Values, fixed: &Values) -> f64 {
             let each = likelihood.iter().zip(&targets).map(|(p, t)| t * p.ln() + (1.0 - t) * (1.0 - p).ln());
             -each.sum::<f64>() / (rows / 2) as f64
         }
-        Objective::CrossModal { .. } => {
+        Objective::Distillation { head } => {
+            let predicted = unit(stack(moved, "head", head.layers, &matrix(moved, EMBEDDING)));
+            let taught = unit(matrix(fixed, "taught"));
+            mean(&|i| (&predicted.row(i) - &taught.row(i)).mapv(|v| v * v).sum() / 2.0)
+        }
+        Objective::CrossModal { head, .. } => {
             let embedding = matrix(moved, EMBEDDING);
             let second = &embedding * &matrix(fixed, "views");
-            let first = unit(layers(moved, "head", "", &embedding));
-            let second = unit(layers(moved, "head.second", "", &second));
+            let first = unit(stack(moved, "head", head.layers, &embedding));
+            let second = unit(stack(moved, "head.second", head.layers, &second));
             let logits = first.dot(&second.t()) / TEMPERATURE;
             mean(&|i| {
                 let others = || (0..rows).filter(|j| *j != i);
@@ -360,6 +370,9 @@ fn losses_and_their_gradients() {
             Objective::MaskedReconstruction { decoder: Some(hidden) },
             Objective::PairPrediction { hidden },
             Objective::CrossModal { head, temperature: 0.4 },
+            Objective::CrossModal { head: ProjectionHead::linear(out), temperature: 0.4 },
+            Objective::Distillation { head },
+            Objective::Distillation { head: ProjectionHead::linear(out) },
             Objective::CrossEntropy { classes: out },
         ] {
             check(&objective, 2 * pairs, width, seed);

@@ -1,5 +1,5 @@
-//! A thread that reads, decodes and fills chunks ahead of whoever uses them. Images are decoded by
-//! several threads, a few records at a time, and put in their order again.
+//! A thread that reads, decodes and fills chunks ahead of whoever uses them. It goes through every shard
+//! once an epoch, however many chunks a shard fills.
 
 use std::fs::File;
 use std::io::Read;
@@ -10,18 +10,14 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::thread::{Builder, JoinHandle};
 use std::time::Duration;
 
-use sedge_recordings::{Limits, decode_image};
-
-use super::super::images::{ImageSink, Picture, Tag, in_parallel};
 use super::super::{DataError, Dataset, LoadOptions};
+use super::StreamOptions;
 use super::budget::{Budget, CHUNKS};
-use super::{Record, Source, StreamOptions};
+use super::gather::Gather;
+use super::record::{Record, Source};
 
 /// Largest image file.
 const MAX_IMAGE_FILE: u64 = 64 << 20;
-/// Records, and bytes of them, that are decoded at a time.
-const RECORDS_AT_ONCE: usize = 128;
-const BYTES_AT_ONCE: u64 = 16 << 20;
 /// How often one who waits for a chunk looks whether it waits for itself.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 
@@ -133,7 +129,18 @@ impl Filler {
         let given_up = Arc::new(AtomicBool::new(false));
         let (own_budget, own_flag) = (Arc::clone(budget), Arc::clone(&given_up));
         let work = move || {
-            let mut filling = Filling::new(&self, start, &own_budget, &own_flag, &sender);
+            let load =
+                LoadOptions { max_bytes: self.options.chunk_bytes, limit: None, ..self.options.load.clone() };
+            let mut filling = Filling {
+                filler: &self,
+                load: &load,
+                budget: &own_budget,
+                given_up: &own_flag,
+                to: &sender,
+                next: start,
+                allowed: (self.options.max_bad * self.samples as f64).ceil() as u64,
+                open: None,
+            };
             if let Err(error) = filling.run() {
                 // Nobody listens any more if this fails.
                 let _ = sender.send(Err(error));
@@ -149,159 +156,103 @@ impl Filler {
 /// An epoch being read.
 struct Filling<'a> {
     filler: &'a Filler,
+    load: &'a LoadOptions,
     budget: &'a Arc<Budget>,
     given_up: &'a AtomicBool,
     to: &'a SyncSender<Result<Chunk, DataError>>,
-    /// Place of the next record in the epoch.
+    /// Place in the epoch of the chunk being filled, or of the next.
     next: u64,
     /// Bad records that are still allowed.
     allowed: u64,
-    load: LoadOptions,
+    open: Option<Open<'a>>,
 }
 
-impl<'a> Filling<'a> {
-    fn new(
-        filler: &'a Filler,
-        start: u64,
-        budget: &'a Arc<Budget>,
-        given_up: &'a AtomicBool,
-        to: &'a SyncSender<Result<Chunk, DataError>>,
-    ) -> Self {
-        let allowed = (filler.options.max_bad * filler.samples as f64).ceil() as u64;
-        let load = LoadOptions { max_bytes: filler.options.chunk_bytes, ..filler.options.load.clone() };
-        Self { filler, budget, given_up, to, next: start, allowed, load }
-    }
+/// A chunk being filled.
+struct Open<'a> {
+    gather: Gather<'a>,
+    planned: u64,
+    /// Records still to come.
+    left: u64,
+    permit: Permit,
+}
 
+impl Filling<'_> {
     fn run(&mut self) -> Result<(), DataError> {
-        while self.next < self.filler.samples {
-            let planned = self.filler.chunk_samples.min(self.filler.samples - self.next);
-            let bytes = planned.saturating_mul(self.filler.sample_bytes);
-            if !self.budget.begin_chunk(bytes, || self.given_up.load(Ordering::SeqCst)) {
-                return Ok(());
-            }
-            let permit = Permit { budget: Arc::clone(self.budget), bytes };
-            let data = self.fill(planned)?;
-            let chunk = Chunk { data: Arc::new(data), first: self.next, planned, _permit: permit };
-            self.next += planned;
-            if self.to.send(Ok(chunk)).is_err() {
-                return Ok(());
-            }
-        }
-        Ok(())
-    }
-
-    /// Reads and decodes the next `planned` records of the epoch.
-    fn fill(&mut self, planned: u64) -> Result<Dataset, DataError> {
-        let (mut first, end) = (self.next, self.next + planned);
-        let load = LoadOptions { max_skipped: self.allowed, ..self.load.clone() };
-        let mut sink = ImageSink::new(&self.filler.name, &load);
+        let (filler, start) = (self.filler, self.next);
         let mut before = 0;
-        for &shard in &self.filler.order {
-            let count = self.filler.source.shards().get(shard).copied().unwrap_or(0);
-            let after = before + count;
-            if first < after && first < end {
-                let most = after.min(end) - first;
-                decode(&*self.filler.source, shard, first - before, most, &load, &mut sink, self.budget)?;
-                first += most;
+        for &shard in &filler.order {
+            let count = filler.source.shards().get(shard).copied().unwrap_or(0);
+            let skip = start.saturating_sub(before);
+            before += count;
+            if skip >= count {
+                continue;
             }
-            before = after;
-        }
-        let data = sink.finish(self.filler.source.classes().to_vec())?;
-        self.allowed = self.allowed.saturating_sub(data.skipped().count());
-        Ok(data)
-    }
-}
-
-/// Decodes all of a shard.
-pub(super) fn decode_all(
-    source: &dyn Source,
-    shard: usize,
-    load: &LoadOptions,
-    sink: &mut ImageSink<'_>,
-) -> Result<(), DataError> {
-    decode_some(source, shard, u64::MAX, load, sink)
-}
-
-/// Decodes the first `most` records of a shard.
-pub(super) fn decode_some(
-    source: &dyn Source,
-    shard: usize,
-    most: u64,
-    load: &LoadOptions,
-    sink: &mut ImageSink<'_>,
-) -> Result<(), DataError> {
-    decode(source, shard, 0, most, load, sink, &Budget::default())
-}
-
-/// Decodes `most` records of a shard behind the first `skip` and gives them to the sink, in order.
-fn decode(
-    source: &dyn Source,
-    shard: usize,
-    skip: u64,
-    most: u64,
-    load: &LoadOptions,
-    sink: &mut ImageSink<'_>,
-    budget: &Budget,
-) -> Result<(), DataError> {
-    let mut waiting = Waiting { records: Vec::new(), bytes: 0, load, budget };
-    let mut left = most;
-    source.read(shard, skip, &mut |record| {
-        left = left.saturating_sub(1);
-        waiting.push(record, sink)?;
-        Ok(left > 0 && !sink.is_full())
-    })?;
-    waiting.flush(sink)
-}
-
-/// Records that are about to be decoded together.
-struct Waiting<'a> {
-    records: Vec<Record>,
-    bytes: u64,
-    load: &'a LoadOptions,
-    budget: &'a Budget,
-}
-
-impl Waiting<'_> {
-    fn push(&mut self, record: Record, sink: &mut ImageSink<'_>) -> Result<(), DataError> {
-        let bytes = record.bytes.as_ref().map_or(0, |bytes| bytes.len() as u64);
-        self.budget.hold(bytes);
-        self.bytes += bytes;
-        self.records.push(record);
-        if self.records.len() >= RECORDS_AT_ONCE || self.bytes >= BYTES_AT_ONCE {
-            self.flush(sink)
-        } else {
-            Ok(())
-        }
-    }
-
-    fn flush(&mut self, sink: &mut ImageSink<'_>) -> Result<(), DataError> {
-        let records = std::mem::take(&mut self.records);
-        let pictures = in_parallel(&records, self.load.workers, |record| {
-            let bytes = record.bytes.as_ref().map_err(Clone::clone)?;
-            let frame = decode_image(bytes, &Limits::default()).map_err(|e| e.to_string())?;
-            let picture = Picture::fit(&frame, self.load.image_size).map_err(|e| e.to_string())?;
-            Ok::<_, String>((picture, record.label.clone()?))
-        })?;
-        self.budget.release(std::mem::take(&mut self.bytes));
-        for (record, picture) in records.into_iter().zip(pictures) {
-            if sink.is_full() {
-                break;
-            }
-            match picture {
-                Ok((picture, label)) => {
-                    let tag = Tag { label, group: record.number as u32, order: record.number };
-                    sink.push(picture, tag)?;
-                }
-                Err(why) => sink.skip(record.what, why)?,
+            let (mut left, mut wanted) = (count - skip, true);
+            filler.source.read(shard, skip, &mut |record| {
+                left = left.saturating_sub(1);
+                wanted = self.take(record)?;
+                Ok(wanted && left > 0)
+            })?;
+            if !wanted || !self.pass(left)? {
+                return Ok(());
             }
         }
         Ok(())
     }
-}
 
-impl Drop for Waiting<'_> {
-    fn drop(&mut self) {
-        self.budget.release(self.bytes);
+    /// Takes one record; `false` when nobody wants more.
+    fn take(&mut self, record: Record) -> Result<bool, DataError> {
+        if !self.begin() {
+            return Ok(false);
+        }
+        if let Some(open) = &mut self.open {
+            open.gather.push(record)?;
+        }
+        self.pass(1)
+    }
+
+    /// Goes on by `records` that were taken or are missing; `false` when nobody wants more.
+    fn pass(&mut self, mut records: u64) -> Result<bool, DataError> {
+        while records > 0 {
+            if !self.begin() {
+                return Ok(false);
+            }
+            let Some(open) = &mut self.open else { return Ok(false) };
+            let passed = records.min(open.left);
+            open.left -= passed;
+            records -= passed;
+            if open.left == 0 && !self.hand_over()? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// Sees to it that a chunk is being filled, and waits for room where none is; `false` when nobody wants it.
+    fn begin(&mut self) -> bool {
+        if self.open.is_some() {
+            return !self.given_up.load(Ordering::SeqCst);
+        }
+        let filler = self.filler;
+        let planned = filler.chunk_samples.min(filler.samples.saturating_sub(self.next));
+        let bytes = planned.saturating_mul(filler.sample_bytes);
+        if planned == 0 || !self.budget.begin_chunk(bytes, || self.given_up.load(Ordering::SeqCst)) {
+            return false;
+        }
+        let permit = Permit { budget: Arc::clone(self.budget), bytes };
+        let gather = Gather::new(&filler.name, &*filler.source, self.load, self.allowed, self.budget);
+        self.open = Some(Open { gather, planned, left: planned, permit });
+        true
+    }
+
+    /// Hands over what is filled; `false` when nobody takes it.
+    fn hand_over(&mut self) -> Result<bool, DataError> {
+        let Some(Open { gather, planned, permit, .. }) = self.open.take() else { return Ok(true) };
+        let data = gather.finish()?;
+        self.allowed = self.allowed.saturating_sub(data.skipped().count());
+        let chunk = Chunk { data: Arc::new(data), first: self.next, planned, _permit: permit };
+        self.next += planned;
+        Ok(self.to.send(Ok(chunk)).is_ok())
     }
 }
 

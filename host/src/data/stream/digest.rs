@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
 
-use super::super::{DataError, LoadOptions};
+use super::super::DataError;
 
 const BLOCK: u64 = 64 << 10;
 /// Steps between the blocks of one file.
@@ -14,14 +14,9 @@ const STEPS: u64 = 16;
 const MOST_FILES: usize = 4096;
 
 /// See [`super::Stream::digest`].
-pub(super) fn of(
-    name: &str,
-    files: &[PathBuf],
-    samples: u64,
-    load: &LoadOptions,
-) -> Result<String, DataError> {
+pub(super) fn of(name: &str, files: &[PathBuf], samples: u64, made_by: &str) -> Result<String, DataError> {
     let mut hash = Sha256::new();
-    hash.update(format!("stream 1\n{samples} samples at {:?}\n", load.image_size));
+    hash.update(format!("stream 1\n{samples} samples at {made_by}\n"));
     let every = files.len().div_ceil(MOST_FILES).max(1);
     for (number, path) in files.iter().enumerate() {
         let failed = |source| DataError::Io { path: path.clone(), source };

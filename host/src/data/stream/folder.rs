@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use sedge_recordings::{ImageFolder, Limits};
 
 use super::super::DataError;
-use super::{Record, Source, Take};
+use super::record::{Content, Record, Source, Take};
 
 /// Files of a shard, about.
 const SHARD_FILES: usize = 64;
@@ -45,9 +45,10 @@ impl Source for Folder {
         let entries = self.folder.entries().iter().enumerate();
         let own = entries.skip(shard).step_by(self.shards.len().max(1));
         for (number, entry) in own.skip(usize::try_from(skip).unwrap_or(usize::MAX)) {
-            let bytes = super::chunks::read_bounded(&entry.path);
+            let content = super::chunks::read_bounded(&entry.path).map(Content::Encoded);
             let what = entry.path.display().to_string();
-            if !take(Record { what, bytes, label: Ok(entry.label), number: number as u64 })? {
+            let label = Ok(entry.label);
+            if !take(Record { what, content, label, group: number as u32, order: number as u64 })? {
                 break;
             }
         }

@@ -8,10 +8,17 @@
 
 mod budget;
 mod chunks;
+mod cut;
 mod digest;
 mod folder;
+mod gather;
+mod lerobot;
+mod mcap;
 mod parquet;
+mod record;
+mod series;
 mod tar_shards;
+mod video;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -22,9 +29,13 @@ use sedge_models::InputSpec;
 use budget::Budget;
 pub use chunks::{Chunk, Chunks};
 use folder::Folder;
+use lerobot::LeRobot;
+use mcap::{Recordings, mcap_files};
 use parquet::Parquet;
-use tar_shards::TarShards;
-pub use tar_shards::has_shards;
+use record::Source;
+use series::{SeriesFiles, series_files};
+use tar_shards::{TarShards, has_shards};
+use video::{Videos, video_files};
 
 use super::draw::stream as generator;
 use super::parquet_images::parquet_files;
@@ -46,8 +57,8 @@ const SHARDS: u64 = u64::MAX - 1;
 /// How data is streamed.
 #[derive(Clone, Debug, PartialEq)]
 pub struct StreamOptions {
-    /// What to take of the data. `limit` and `groups` are for data in memory and refused here;
-    /// `max_bytes` and `max_skipped` give way to the fields below.
+    /// What to take of the data. `limit` is for data in memory and refused here, and so are `groups` where
+    /// every image is a group of its own; `max_bytes` and `max_skipped` give way to the fields below.
     pub load: LoadOptions,
     /// Most bytes of a chunk.
     pub chunk_bytes: u64,
@@ -61,33 +72,6 @@ impl Default for StreamOptions {
     fn default() -> Self {
         Self { load: LoadOptions::default(), chunk_bytes: CHUNK_BYTES, max_bad: MAX_BAD, align: 1 }
     }
-}
-
-/// One sample as it lies in a shard.
-struct Record {
-    /// What to call it.
-    what: String,
-    /// The encoded image, or why there is none.
-    bytes: Result<Vec<u8>, String>,
-    /// The class, where the data has classes, or why it cannot be used.
-    label: Result<Option<u32>, String>,
-    /// Number of the sample in the whole data.
-    number: u64,
-}
-
-/// Told each record of a shard; answers whether more are wanted.
-type Take<'a> = &'a mut dyn FnMut(Record) -> Result<bool, DataError>;
-
-/// A kind of data in shards.
-trait Source: Send + Sync {
-    /// Samples of each shard.
-    fn shards(&self) -> &[u64];
-    /// Names of the classes; empty when there are none.
-    fn classes(&self) -> &[String];
-    /// All files, in a fixed order.
-    fn files(&self) -> &[PathBuf];
-    /// Reads the records of a shard in order, without the first `skip`.
-    fn read(&self, shard: usize, skip: u64, take: Take<'_>) -> Result<(), DataError>;
 }
 
 /// Data in shards, of any size.
@@ -116,25 +100,22 @@ impl std::fmt::Debug for Stream {
 
 impl Stream {
     /// Looks through `path`: a `.tar` file or a folder of them (WebDataset), `.parquet` files of
-    /// images, or a folder of images, all in one or one sub-folder a class. Reads no more than headers, small members, the blocks of
-    /// [`Stream::digest`] and the samples of [`Stream::survey`].
+    /// images, a LeRobot data set, a `.npz`, `.csv` or `.mcap` file, a video, a folder of either without
+    /// images or folders beside them, or a folder of images, all in one or one sub-folder a class. Reads headers, small members, the blocks of
+    /// [`Stream::digest`] and the samples of [`Stream::survey`]; tables and recordings it passes through once,
+    /// holding nothing of them.
     ///
     /// # Errors
     /// Whatever is wrong with the data as a whole or the options.
     pub fn open(path: impl AsRef<Path>, options: StreamOptions) -> Result<Self, DataError> {
         let path = path.as_ref();
         check(&options)?;
-        let split = path.join(&options.load.split);
-        let path = if split.is_dir() { split } else { path.to_owned() };
-        let is =
-            |kind: &str| path.extension().is_some_and(|e| e.eq_ignore_ascii_case(kind)) && path.is_file();
-        let source: Arc<dyn Source> = if is("tar") || has_shards(&path)? {
-            Arc::new(TarShards::open(&path)?)
-        } else if is("parquet") || (path.is_dir() && !parquet_files(&path)?.is_empty()) {
-            Arc::new(Parquet::open(&path, &options.load.split)?)
-        } else {
-            Arc::new(Folder::open(&path)?)
-        };
+        let load = LoadOptions { max_bytes: options.chunk_bytes, ..options.load.clone() };
+        let source = source_of(path, &load)?;
+        if options.load.groups.is_some() && !source.knows_groups() {
+            let wanted = "left out of a stream of single images, which takes all";
+            return Err(DataError::Option { option: "groups", found: "given".to_owned(), wanted });
+        }
         let name = path.display().to_string();
         let samples = source.shards().iter().fold(0u64, |sum, shard| sum.saturating_add(*shard));
         let survey = survey(&name, &source, &options)?;
@@ -145,7 +126,8 @@ impl Stream {
             let (bytes, limit) = (sample_bytes.saturating_mul(align), options.chunk_bytes);
             return Err(DataError::TooLarge { source_name: name, samples: align, bytes, limit });
         }
-        let digest = digest::of(&name, source.files(), samples, &options.load)?;
+        let made_by = format!("{:?}{}", options.load.image_size, source.made_by());
+        let digest = digest::of(&name, source.files(), samples, &made_by)?;
         let budget = Arc::new(Budget::default());
         let options = Arc::new(options);
         Ok(Self { name, source, options, samples, chunk_samples, sample_bytes, survey, digest, budget })
@@ -206,15 +188,93 @@ impl Stream {
     }
 }
 
+/// The reader of whatever `path` is.
+fn source_of(path: &Path, load: &LoadOptions) -> Result<Arc<dyn Source>, DataError> {
+    if lerobot::is_lerobot(path) {
+        return Ok(Arc::new(LeRobot::open(path, load)?));
+    }
+    let split = path.join(&load.split);
+    let path = if split.is_dir() { &split } else { path };
+    let is = |kind: &str| path.extension().is_some_and(|e| e.eq_ignore_ascii_case(kind)) && path.is_file();
+    if is("tar") || has_shards(path)? {
+        return Ok(Arc::new(TarShards::open(path)?));
+    }
+    if is("parquet") || (path.is_dir() && !parquet_files(path)?.is_empty()) {
+        return Ok(Arc::new(Parquet::open(path, &load.split)?));
+    }
+    if is_folder_of_images(path)? {
+        return Ok(Arc::new(Folder::open(path)?));
+    }
+    let series = series_files(path)?;
+    if !series.is_empty() {
+        return Ok(Arc::new(SeriesFiles::open(path, series, load)?));
+    }
+    let recordings = mcap_files(path)?;
+    if !recordings.is_empty() {
+        return Ok(Arc::new(Recordings::open(path, recordings, load)?));
+    }
+    let videos = video_files(path)?;
+    if !videos.is_empty() {
+        return Ok(Arc::new(Videos::open(path, &videos, load)?));
+    }
+    Ok(Arc::new(Folder::open(path)?))
+}
+
+/// Whether a path is of a kind that is only known here: read in shards, whether it is held or not.
+pub(super) fn is_only_sharded(path: &Path) -> Result<bool, DataError> {
+    if !path.is_dir() {
+        return Ok(!video_files(path)?.is_empty());
+    }
+    if lerobot::is_lerobot(path) || has_shards(path)? {
+        return Ok(true);
+    }
+    let many = || {
+        let series = !series_files(path)?.is_empty() || !mcap_files(path)?.is_empty();
+        Ok::<_, DataError>(series || !video_files(path)?.is_empty())
+    };
+    Ok(!is_folder_of_images(path)? && many()?)
+}
+
+/// Whether a folder holds images or folders: then a table or a video beside them is only beside them.
+fn is_folder_of_images(path: &Path) -> Result<bool, DataError> {
+    if !path.is_dir() {
+        return Ok(false);
+    }
+    let failed = |source| DataError::Io { path: path.to_owned(), source };
+    for entry in std::fs::read_dir(path).map_err(failed)? {
+        let path = entry.map_err(failed)?.path();
+        let kind = path.extension().unwrap_or_default().to_ascii_lowercase();
+        let hidden = path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
+        if !hidden && (path.is_dir() || kind == "jpg" || kind == "jpeg" || kind == "png") {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// What lies directly in a folder and is accepted, by name, up to a limit.
+fn files_of(folder: &Path, most: usize, accepts: impl Fn(&Path) -> bool) -> Result<Vec<PathBuf>, DataError> {
+    let failed = |source| DataError::Io { path: folder.to_owned(), source };
+    let mut files = Vec::new();
+    for entry in std::fs::read_dir(folder).map_err(failed)? {
+        let path = entry.map_err(failed)?.path();
+        if accepts(&path) {
+            files.push(path);
+        }
+        if files.len() > most {
+            let (found, wanted) = (format!("more than {most} in {}", folder.display()), "fewer");
+            return Err(DataError::Option { option: "files", found, wanted });
+        }
+    }
+    files.sort();
+    Ok(files)
+}
+
 /// The whole of a stream as one data set.
 pub(super) fn load(path: &Path, options: &LoadOptions) -> Result<Dataset, DataError> {
-    let name = path.display().to_string();
-    let source = TarShards::open(path)?;
-    let mut sink = super::images::ImageSink::new(&name, options);
-    for shard in 0..source.shards().len() {
-        chunks::decode_all(&source, shard, options, &mut sink)?;
-    }
-    sink.finish(source.classes().to_vec())
+    let source = source_of(path, options)?;
+    let all = 0..source.shards().len();
+    gather::gather(&path.display().to_string(), &*source, all, u64::MAX, options)
 }
 
 fn check(options: &StreamOptions) -> Result<(), DataError> {
@@ -223,9 +283,6 @@ fn check(options: &StreamOptions) -> Result<(), DataError> {
     let in_memory = "left out of a stream, which takes all; without it data is loaded whole";
     if let Some(limit) = options.load.limit {
         return refused("limit", limit.to_string(), in_memory);
-    }
-    if options.load.groups.is_some() {
-        return refused("groups", "given".to_owned(), in_memory);
     }
     if !(0.0..=1.0).contains(&options.max_bad) {
         return refused("max_bad", options.max_bad.to_string(), "0 to 1");
@@ -238,31 +295,29 @@ fn check(options: &StreamOptions) -> Result<(), DataError> {
 
 /// Bytes of the first sample that can be read, where one of the first few can.
 fn first_bytes(name: &str, source: &Arc<dyn Source>, order: &[usize], load: &LoadOptions) -> Option<u64> {
-    let mut sink = super::images::ImageSink::new(name, load);
-    chunks::decode_some(&**source, *order.first()?, PROBED, load, &mut sink).ok()?;
-    let probed = sink.finish(source.classes().to_vec()).ok()?;
+    let probed = gather::gather(name, &**source, order.first().copied(), PROBED, load).ok()?;
     Some((probed.bytes() / probed.len()) as u64)
 }
 
 /// See [`Stream::survey`].
 fn survey(name: &str, source: &Arc<dyn Source>, options: &StreamOptions) -> Result<Dataset, DataError> {
-    let mut order: Vec<usize> = (0..source.shards().len()).collect();
+    let filled = |shard: &usize| source.shards().get(*shard).is_some_and(|samples| *samples > 0);
+    let mut order: Vec<usize> = (0..source.shards().len()).filter(filled).collect();
     order.shuffle(&mut generator([0, 0, 0, SHARDS]));
     order.truncate(64);
     let each = SURVEYED.div_ceil(order.len().max(1) as u64);
     let load = LoadOptions { max_bytes: options.chunk_bytes, max_skipped: SURVEYED, ..options.load.clone() };
-    let bytes = match options.load.image_size {
-        Some(side) => 3 * (side as u64).pow(2),
-        None => first_bytes(name, source, &order, &load).unwrap_or(UNKNOWN_BYTES),
+    let bytes = match (options.load.image_size, source.windows()) {
+        (_, Some(windows)) => 4 * (windows.channels * load.window) as u64,
+        (Some(side), None) => 3 * (side as u64).pow(2),
+        (None, None) => first_bytes(name, source, &order, &load).unwrap_or(UNKNOWN_BYTES),
     };
     let most = options.chunk_bytes / 2 / bytes.max(1);
     let each = each.min((most / order.len().max(1) as u64).max(1));
-    let mut sink = super::images::ImageSink::new(name, &load);
-    for shard in order {
-        chunks::decode_some(&**source, shard, each, &load, &mut sink)?;
-    }
-    sink.finish(source.classes().to_vec())
+    gather::gather(name, &**source, order, each, &load)
 }
 
+#[cfg(test)]
+mod testing;
 #[cfg(test)]
 mod tests;

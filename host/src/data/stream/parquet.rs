@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::super::DataError;
 use super::super::parquet_images::{RowGroups, parquet_files};
-use super::{Record, Source, Take};
+use super::record::{Content, Record, Source, Take};
 
 pub(super) struct Parquet {
     files: Vec<PathBuf>,
@@ -61,7 +61,9 @@ impl Source for Parquet {
                 return Ok(true);
             }
             let what = format!("{}, row group {group}, row {row}", path.display());
-            take(Record { what, bytes, label, number: before + row })
+            let number = before + row;
+            let content = bytes.map(Content::Encoded);
+            take(Record { what, content, label, group: number as u32, order: number })
         })
     }
 }

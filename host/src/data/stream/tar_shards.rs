@@ -15,7 +15,7 @@ use tar::{Archive, EntryType, PaxExtensions};
 
 use super::super::DataError;
 use super::super::images::MAX_CLASSES;
-use super::{Record, Source, Take};
+use super::record::{Content, Record, Source, Take};
 
 /// Largest member that is read.
 const MAX_MEMBER: u64 = 64 << 20;
@@ -44,7 +44,7 @@ struct Group {
 ///
 /// # Errors
 /// [`DataError::Io`] when the folder cannot be read.
-pub fn has_shards(path: &Path) -> Result<bool, DataError> {
+pub(super) fn has_shards(path: &Path) -> Result<bool, DataError> {
     Ok(path.is_dir() && !tar_files(path)?.is_empty())
 }
 
@@ -117,11 +117,14 @@ impl Source for TarShards {
                 Some(label) if labelled => label.map(Some),
                 _ => Ok(None),
             };
+            let number = before + place - 1;
+            let image = group.image.unwrap_or_else(|| Err("it holds no image".to_owned()));
             take(Record {
                 what: format!("{}, sample `{}`", path.display(), group.key),
-                bytes: group.image.unwrap_or_else(|| Err("it holds no image".to_owned())),
+                content: image.map(Content::Encoded),
                 label,
-                number: before + place - 1,
+                group: number as u32,
+                order: number,
             })
         })
     }

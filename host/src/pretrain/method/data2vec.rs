@@ -1,18 +1,18 @@
 //! Prediction of a teacher's latents (data2vec; Baevski et al. 2022), one code path for every kind of sample:
 //! the student sees it with blocks of its tokens' cells painted over, the teacher sees it whole, and at the
 //! hidden places the student predicts what the teacher made of them. Blocks are painted with the mean (zero,
-//! after normalisation). The momentum begins lower than in the paper and rises to one, for runs of thousands
+//! after normalisation), in texts with the token that stands for what was taken out. The momentum begins lower than in the paper and rises to one, for runs of thousands
 //! of steps rather than hundreds of thousands.
 
 use ndarray::{ArrayD, ArrayViewMutD, Axis, Slice};
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
-use sedge_models::Modality;
 use sedge_models::compile::VIEWS;
 use sedge_models::objective::Objective;
+use sedge_models::{Modality, text};
 use serde::{Deserialize, Serialize};
 
-use super::{IMAGES_AND_WINDOWS, Known, Pretext, Setup, Strength, hidden, momentum};
+use super::{EVERY, Known, Pretext, Setup, Strength, hidden, momentum};
 use crate::data::{DataError, Draw, Inputs, Sampler};
 use crate::pretrain::ConfigError;
 
@@ -54,16 +54,23 @@ pub(super) struct Data2Vec {
     block: usize,
     /// Tokens hidden of a sample.
     hidden: usize,
+    /// What is painted over them.
+    paint: f32,
 }
 
 impl Known for Data2Vec {
     type Settings = Settings;
 
-    const FITS: &'static [Modality] = IMAGES_AND_WINDOWS;
+    const FITS: &'static [Modality] = EVERY;
     const VIEWS: Strength = Strength::Light;
 
     fn new(settings: Settings, setup: Setup<'_>) -> Result<Self, ConfigError> {
-        let spatial = setup.input.shape.get(1..).unwrap_or_default();
+        // The axes of a sample but that of channels, which a text has not.
+        let (axes, paint) = match setup.input.modality {
+            Modality::Image | Modality::Imu => (1, 0.0),
+            Modality::Text => (0, f32::from(text::MASK)),
+        };
+        let spatial = setup.input.shape.get(axes..).unwrap_or_default();
         let grid = setup.architecture.token_grid(&setup.input.shape)?;
         let cells =
             spatial.iter().zip(&grid).map(|(extent, tokens)| extent.div_ceil((*tokens).max(1))).collect();
@@ -75,7 +82,7 @@ impl Known for Data2Vec {
             let wanted = format!("from 1 to {longest}, the tokens along an axis");
             return Err(ConfigError::Value { field: "pretext.block", found: block.to_string(), wanted });
         }
-        Ok(Self { settings, grid, cells, block, hidden })
+        Ok(Self { settings, grid, cells, block, hidden, paint })
     }
 }
 
@@ -135,14 +142,15 @@ impl Data2Vec {
         place
     }
 
-    /// Zero in the cell of a token, in a sample `[channels, ...]`.
+    /// Paints the cell of a token, in a sample `[channels, ...]` or a text `[length]`.
     fn paint(&self, mut sample: ArrayViewMutD<'_, f32>, token: usize) {
+        let before = sample.ndim().saturating_sub(self.grid.len());
         for (axis, (at, cell)) in self.place(token).into_iter().zip(&self.cells).enumerate() {
-            let extent = sample.len_of(Axis(axis + 1));
+            let extent = sample.len_of(Axis(axis + before));
             let (start, end) = ((at * cell).min(extent), ((at + 1) * cell).min(extent));
-            sample.slice_axis_inplace(Axis(axis + 1), Slice::from(start..end));
+            sample.slice_axis_inplace(Axis(axis + before), Slice::from(start..end));
         }
-        sample.fill(0.0);
+        sample.fill(self.paint);
     }
 }
 

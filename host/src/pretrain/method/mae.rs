@@ -58,6 +58,7 @@ impl Known for MaskedAutoencoder {
         match modality {
             Modality::Image => "vit-tiny",
             Modality::Imu => "imu-transformer",
+            Modality::Text => "text-small",
         }
     }
 

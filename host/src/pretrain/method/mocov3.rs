@@ -5,7 +5,7 @@ use sedge_models::Modality;
 use sedge_models::objective::{HeadNorm, Objective, ProjectionHead};
 use serde::{Deserialize, Serialize};
 
-use super::{IMAGES_AND_WINDOWS, Known, Pretext, Setup, momentum};
+use super::{EVERY, Known, Pretext, Setup, momentum};
 use crate::data::{DataError, Draw, Inputs, Sampler, TwoViews};
 use crate::pretrain::ConfigError;
 
@@ -38,7 +38,7 @@ pub(super) struct Mocov3(Settings);
 impl Known for Mocov3 {
     type Settings = Settings;
 
-    const FITS: &'static [Modality] = IMAGES_AND_WINDOWS;
+    const FITS: &'static [Modality] = EVERY;
 
     fn new(settings: Settings, _: Setup<'_>) -> Result<Self, ConfigError> {
         Ok(Self(settings))

@@ -7,24 +7,33 @@
 
 mod barlow_twins;
 mod byol;
+mod cross_modal;
 mod data2vec;
 mod denoising;
+mod distil;
 mod frame_rotation;
 mod mae;
 mod masked;
+mod masked_tokens;
 mod mocov2;
 mod mocov3;
 mod next_segment;
+mod next_sentence;
+mod next_token;
 mod predictive_coding;
 mod rbm;
 mod rotation;
+mod sentences;
 mod simclr;
 mod simsiam;
+mod temporal_contrast;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod text_tests;
 mod vicreg;
 
-use sedge_augment::{ImageAugment, WindowAugment};
+use sedge_augment::{ImageAugment, TextAugment, WindowAugment};
 use sedge_models::architecture::Architecture;
 use sedge_models::objective::Objective;
 use sedge_models::{InputSpec, Modality};
@@ -37,6 +46,9 @@ use crate::data::Sampler;
 /// Modalities of images and of sensor windows.
 const IMAGES_AND_WINDOWS: &[Modality] = &[Modality::Image, Modality::Imu];
 
+/// Every modality.
+const EVERY: &[Modality] = &[Modality::Image, Modality::Imu, Modality::Text];
+
 /// A method at work on one encoder and one kind of sample: what the step is made of, and, as a
 /// [`Sampler`], what it is given.
 pub trait Pretext: Sampler {
@@ -47,6 +59,11 @@ pub trait Pretext: Sampler {
     /// otherwise.
     fn rows(&self, samples: usize) -> usize {
         2 * samples
+    }
+
+    /// The encoder of the second part of samples that are pairs, where one is trained beside the first.
+    fn second(&self) -> Option<&Architecture> {
+        None
     }
 
     /// How many of its patches the encoder sees, where a method shows it some only.
@@ -80,6 +97,9 @@ trait Known: Pretext + Sized + 'static {
     /// What it can be used on.
     const FITS: &'static [Modality];
 
+    /// Whether it takes each image together with the window of a series around its time.
+    const PAIRS: bool = false;
+
     /// How much views are changed unless the run says so itself.
     const VIEWS: Strength = Strength::Strong;
 
@@ -91,6 +111,7 @@ trait Known: Pretext + Sized + 'static {
         match modality {
             Modality::Image => "image-small",
             Modality::Imu => "imu-small",
+            Modality::Text => "text-small",
         }
     }
 
@@ -104,9 +125,11 @@ trait Known: Pretext + Sized + 'static {
 /// How much the views of a method are changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Strength {
-    /// Crops, colours, noise and rotations, as methods need that compare views.
+    /// Crops, colours, noise, rotations and deletions, as methods need that compare views.
     Strong,
-    /// Crops and mirrored images, windows as they are, for methods that predict what they were shown.
+    /// Crops, windows and texts as they are, for methods by which left is not right.
+    Crops,
+    /// Crops and mirrored images, windows and texts as they are, for methods that predict what they were shown.
     Light,
 }
 
@@ -124,6 +147,11 @@ macro_rules! methods {
         impl Method {
             fn fits(self) -> &'static [Modality] {
                 match self { $(Self::$name => <$kind>::FITS,)* }
+            }
+
+            /// Whether it takes each image together with the window of a series around its time.
+            pub fn pairs(self) -> bool {
+                match self { $(Self::$name => <$kind>::PAIRS,)* }
             }
 
             /// The encoder, by the name of a preset, that it trains unless told otherwise.
@@ -200,6 +228,18 @@ methods! {
     NextSegment = next_segment::NextSegment,
     /// Prediction of how the sensor's axes were turned (Saeed et al. 2019)
     FrameRotation = frame_rotation::FrameRotation,
+    /// Contrast of frames near in time with others (Sermanet et al. 2018)
+    TemporalContrast = temporal_contrast::TemporalContrast,
+    /// Contrast of camera frames with what the IMU felt around their time (Radford et al. 2021)
+    CrossModal = cross_modal::CrossModal,
+    /// Prediction of a large encoder's embeddings (Romero et al. 2015; Navaneet et al. 2021)
+    Distil = distil::Distil,
+    /// Prediction of hidden bytes of a text (Devlin et al. 2019)
+    MaskedTokens = masked_tokens::MaskedTokens,
+    /// Prediction of every next byte of a text (Radford et al. 2018)
+    NextToken = next_token::NextToken,
+    /// Whether two lines of text follow each other (Devlin et al. 2019)
+    NextSentence = next_sentence::NextSentence,
     /// Prediction of what a slow teacher makes of the whole sample (Baevski et al. 2022)
     #[value(name = "data2vec")]
     #[serde(rename = "data2vec")]
@@ -237,14 +277,15 @@ impl Method {
     /// How views of images are made unless the run says so itself.
     pub fn image_augment(self) -> ImageAugment {
         let strong = ImageAugment::default();
+        let crops = ImageAugment {
+            crop_probability: strong.crop_probability,
+            crop_area: [0.2, 1.0],
+            ..ImageAugment::none()
+        };
         match self.strength() {
             Strength::Strong => strong,
-            Strength::Light => ImageAugment {
-                crop_probability: strong.crop_probability,
-                crop_area: [0.2, 1.0],
-                flip_probability: strong.flip_probability,
-                ..ImageAugment::none()
-            },
+            Strength::Crops => crops,
+            Strength::Light => ImageAugment { flip_probability: strong.flip_probability, ..crops },
         }
     }
 
@@ -252,7 +293,15 @@ impl Method {
     pub fn window_augment(self) -> WindowAugment {
         match self.strength() {
             Strength::Strong => WindowAugment::default(),
-            Strength::Light => WindowAugment::none(),
+            Strength::Crops | Strength::Light => WindowAugment::none(),
+        }
+    }
+
+    /// How views of texts are made unless the run says so itself.
+    pub fn text_augment(self) -> TextAugment {
+        match self.strength() {
+            Strength::Strong => TextAugment::default(),
+            _ => TextAugment::none(),
         }
     }
 }

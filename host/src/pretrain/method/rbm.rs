@@ -60,8 +60,8 @@ impl Known for Boltzmann {
 
     fn preset(modality: Modality) -> &'static str {
         match modality {
-            Modality::Image => "image-mlp",
             Modality::Imu => "imu-mlp",
+            _ => "image-mlp",
         }
     }
 

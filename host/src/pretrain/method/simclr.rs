@@ -5,7 +5,7 @@ use sedge_models::Modality;
 use sedge_models::objective::{Objective, ProjectionHead};
 use serde::{Deserialize, Serialize};
 
-use super::{IMAGES_AND_WINDOWS, Known, Pretext, Setup};
+use super::{EVERY, Known, Pretext, Setup};
 use crate::data::{DataError, Draw, Inputs, Sampler, TwoViews};
 use crate::encoder::head;
 use crate::pretrain::ConfigError;
@@ -25,7 +25,7 @@ pub(super) struct Simclr {
 impl Known for Simclr {
     type Settings = Settings;
 
-    const FITS: &'static [Modality] = IMAGES_AND_WINDOWS;
+    const FITS: &'static [Modality] = EVERY;
 
     fn new(_: Settings, setup: Setup<'_>) -> Result<Self, ConfigError> {
         Ok(Self { head: head(setup.architecture), temperature: setup.config.temperature as f32 })

@@ -79,6 +79,7 @@ fn trained(method: Method, of: &(Arc<Dataset>, Architecture)) -> (Batch, Vec<f32
     let augment = match data.modality() {
         Modality::Image => Augment::Image(method.image_augment()),
         Modality::Imu => Augment::Window(method.window_augment()),
+        Modality::Text => Augment::Text(method.text_augment()),
     };
     let loader = Loader::new(data.clone(), input, augment, config.batch, 0, 1).unwrap();
     let loader = loader.with_sampler(pretext.clone() as Arc<dyn Sampler>).unwrap();

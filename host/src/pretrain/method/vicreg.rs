@@ -4,7 +4,7 @@ use sedge_models::Modality;
 use sedge_models::objective::{HeadNorm, Objective, ProjectionHead};
 use serde::{Deserialize, Serialize};
 
-use super::{IMAGES_AND_WINDOWS, Known, Pretext, Setup};
+use super::{EVERY, Known, Pretext, Setup};
 use crate::data::{DataError, Draw, Inputs, Sampler, TwoViews};
 use crate::pretrain::ConfigError;
 
@@ -37,7 +37,7 @@ pub(super) struct Vicreg(Settings);
 impl Known for Vicreg {
     type Settings = Settings;
 
-    const FITS: &'static [Modality] = IMAGES_AND_WINDOWS;
+    const FITS: &'static [Modality] = EVERY;
 
     fn new(settings: Settings, _: Setup<'_>) -> Result<Self, ConfigError> {
         Ok(Self(settings))

@@ -22,6 +22,7 @@ pub(crate) fn has_kernel(call: &Call) -> bool {
         | Call::SoftmaxGradient(_)
         | Call::GeluGradient(_) => true,
         Call::BatchNorm(n) | Call::BatchNormGradient(n) => n.axis + 1 == n.shape.len(),
+        Call::StopGradient(_) => false,
     }
 }
 

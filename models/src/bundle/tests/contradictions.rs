@@ -92,6 +92,26 @@ fn what_a_bundle_cannot_keep_is_refused_when_packing() {
 }
 
 #[test]
+fn texts_hold_numbers_of_tokens_only() {
+    let text = crate::Modality::Text;
+    let reference = |value: f32| Reference {
+        inputs: ndarray::ArrayD::from_elem(ndarray::IxDyn(&[2, 3]), value),
+        embeddings: ndarray::Array2::zeros((2, 5)),
+    };
+    let limits = TensorLimits::default();
+    for value in [0.0, 97.0, 258.0] {
+        let bytes = reference(value).encode(text).unwrap();
+        assert_eq!(Reference::decode(&bytes, text, limits).unwrap(), reference(value));
+    }
+    for value in [-1.0, 0.5, 259.0, f32::NAN, f32::INFINITY] {
+        let refused = reference(value).encode(text).unwrap_err();
+        assert!(matches!(refused, BundleError::ReferenceToken { .. }), "{refused}");
+        let bytes = reference(value).encode(crate::Modality::Imu).unwrap();
+        assert!(Reference::decode(&bytes, text, limits).is_err(), "{value}");
+    }
+}
+
+#[test]
 fn a_tensor_part_that_is_none() {
     let bundle = bundle();
     let reference = bundle.reference.encode(crate::Modality::Image).unwrap();
