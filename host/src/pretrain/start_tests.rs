@@ -152,9 +152,20 @@ fn weights_of_another_encoder_are_named() {
         "{said}"
     );
     assert!(!said.contains("missing"), "{said}");
+    let blocks = |count: usize| match net(12) {
+        Architecture::InvertedResidual(net) => {
+            let blocks = net.blocks.iter().copied().cycle().take(count).collect();
+            Architecture::InvertedResidual(InvertedResidual { blocks, ..net })
+        }
+        other => panic!("{other:?}"),
+    };
+    let said = start.weights_of(&blocks(3), &input.shape).unwrap_err().to_string();
+    assert!(said.contains("missing are `blocks.2"), "{said}");
+    let said = start.weights_of(&blocks(1), &input.shape).unwrap_err().to_string();
+    assert!(said.contains("not of it are `blocks.1"), "{said}");
     let mlp = Architecture::preset("image-mlp").unwrap();
     let said = start.weights_of(&mlp, &input.shape).unwrap_err().to_string();
-    assert!(said.contains("missing are") && said.contains("not of it are `blocks.0"), "{said}");
+    assert!(said.contains("none of its weights") && said.contains("it has 16 where"), "{said}");
 
     std::fs::write(&path, b"no model").unwrap();
     assert!(matches!(Start::read(&path), Err(PretrainError::Start(StartError::Onnx { .. }))));
