@@ -7,6 +7,7 @@
 //!
 //! - [`board`]: what is soldered where, as TOML, and which board this machine is;
 //! - [`bus`]: the buses, simulated and the kernel's, chosen from the board when it is read;
+//! - [`pins`]: its button, light and interrupt;
 //! - [`device`]: a sensor of a board, opened;
 //! - [`iio`]: sensors that the kernel drives;
 //! - [`sensor`], [`fault`], [`supervisor`]: sensors as readings, what is done to them in tests, and how a
@@ -28,6 +29,8 @@ pub mod device;
 pub mod fault;
 #[cfg(feature = "std")]
 pub mod iio;
+#[cfg(all(feature = "std", target_os = "linux"))]
+pub mod pins;
 #[cfg(feature = "std")]
 pub mod sensor;
 #[cfg(feature = "std")]
