@@ -27,6 +27,13 @@ Examples:
 Run again with the same --out to go on from the last checkpoint; Ctrl-C and SIGTERM write one.
 Exit status: 0 done, 1 failed (the reason is on standard error), 2 wrong usage.";
 
+#[cfg(target_os = "linux")]
+const PROBE_EXAMPLES: &str = "\
+Examples:
+  sedged probe
+  sedged probe --board rpi4
+  sedged probe --board mine.toml --json";
+
 /// Runs Sedge bundles on a device: embeds a stream, and adapts to it without labels.
 #[derive(Debug, Parser)]
 #[command(name = "sedged", version, after_help = EXAMPLES)]
@@ -46,6 +53,24 @@ pub(crate) enum Command {
     /// Run a bundle over a source.
     #[command(after_help = EXAMPLES)]
     Run(Box<RunArguments>),
+    /// Say which board this is, and which of its devices answer.
+    #[cfg(target_os = "linux")]
+    #[command(after_help = PROBE_EXAMPLES)]
+    Probe(ProbeArguments),
+}
+
+#[cfg(target_os = "linux")]
+#[derive(Debug, Args)]
+pub(crate) struct ProbeArguments {
+    /// A board's name or a board file; by default the board is detected.
+    #[arg(long, value_name = "NAME|FILE")]
+    pub(crate) board: Option<String>,
+    /// Print JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Read the kernel's files below this folder.
+    #[arg(long, value_name = "DIR", default_value = "/", hide = true)]
+    pub(crate) root: PathBuf,
 }
 
 #[derive(Debug, Args)]

@@ -10,6 +10,8 @@ mod config;
 mod device;
 mod error;
 pub mod output;
+#[cfg(target_os = "linux")]
+pub mod probe;
 pub mod run;
 mod source;
 mod summary;

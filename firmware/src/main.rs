@@ -17,7 +17,11 @@ fn main() -> ExitCode {
     sedge_engine::keep_memory();
     let cli = Cli::parse();
     cli.start_log();
-    let Command::Run(arguments) = cli.command;
+    let arguments = match cli.command {
+        Command::Run(arguments) => arguments,
+        #[cfg(target_os = "linux")]
+        Command::Probe(arguments) => return answer_probe(&arguments),
+    };
     let stop = Arc::new(AtomicBool::new(false));
     let outcome = listen(&stop).map_err(RunError::Signals).and_then(|()| run(&arguments.config(stop)));
     match outcome {
@@ -29,6 +33,25 @@ fn main() -> ExitCode {
             ExitCode::SUCCESS
         }
         Err(error) => failed(&chain(&error)),
+    }
+}
+
+/// A device that does not answer is no failure of the command, whose business is to say so.
+#[cfg(target_os = "linux")]
+fn answer_probe(arguments: &cli::ProbeArguments) -> ExitCode {
+    use std::io::Write;
+    let report = match sedge_firmware::probe::probe(&arguments.root, arguments.board.as_deref()) {
+        Ok(report) => report,
+        Err(error) => return failed(&chain(&error)),
+    };
+    let text = if arguments.json { serde_json::to_string_pretty(&report) } else { Ok(report.to_string()) };
+    let text = match text {
+        Ok(text) => text,
+        Err(error) => return failed(&chain(&error)),
+    };
+    match writeln!(std::io::stdout(), "{text}") {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => failed(&format!("cannot write to standard output: {error}")),
     }
 }
 

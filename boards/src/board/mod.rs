@@ -8,6 +8,7 @@ mod check;
 mod chip;
 mod describe;
 mod detect;
+mod heat;
 mod spec;
 
 use std::io::Read;
@@ -17,7 +18,9 @@ use serde::{Deserialize, Serialize};
 
 pub use check::{MAX_DEVICES, MAX_TEXT, MAX_WORDS};
 pub use chip::SensorChip;
+pub(crate) use detect::read_text;
 pub use detect::{Detected, Evidence, detect};
+pub use heat::{Ease, Heat, HeatError, Throttling, heat};
 pub use spec::{
     BudgetSpec, BusKind, BusSpec, CameraKind, CameraSpec, Detect, Driver, Line, MemorySpec, PinSpec,
     PinsSpec, PixelFormat, SensorSpec, ThermalSpec,

@@ -109,13 +109,18 @@ fn a_dps310_that_never_gets_ready_is_given_up_in_time() {
     assert!((40_000_000..2_000_000_000).contains(&clock.ns), "{}", clock.ns);
 }
 
+/// A chip whose temperature is two bytes at one address.
+fn thermometer(bytes: [u8; 2]) -> Chip {
+    Chip::new().queue_at(0, 0).holding(&bytes)
+}
+
 #[test]
 fn thermometers_without_identity_are_known_by_taking_their_settings() {
-    let mut heat = Lm75::new(at::<0x48>(Chip::new().with(0, &[0x19, 0x40])), Lm75Chip::Tmp105).unwrap();
+    let mut heat = Lm75::new(at::<0x48>(thermometer([0x19, 0x40])), Lm75Chip::Tmp105).unwrap();
     assert_eq!(heat.environment().unwrap().temperature.unwrap().0, 25.25);
     assert_eq!(heat.registers_mut().bus_mut().1.peek(1), 0x60);
     // An LM75 has no resolution to set; what it has above its five bits is left alone.
-    let mut heat = Lm75::new(at::<0x4F>(Chip::new().with(0, &[0xE7, 0x00, 0])), Lm75Chip::Lm75).unwrap();
+    let mut heat = Lm75::new(at::<0x4F>(thermometer([0xE7, 0x00])), Lm75Chip::Lm75).unwrap();
     assert_eq!(heat.environment().unwrap().temperature.unwrap().0, -25.0);
     let deaf = Chip::new().read_only(1..=1);
     let error = Lm75::new(at::<0x48>(deaf), Lm75Chip::Tmp105).map(|_| ()).unwrap_err();

@@ -82,6 +82,12 @@ impl Chip {
         Self { dummy_bytes: 1, ..self }
     }
 
+    /// The same chip, with these bytes in its queue.
+    pub fn holding(mut self, bytes: &[u8]) -> Self {
+        self.queue.extend(bytes);
+        self
+    }
+
     pub fn poke(&mut self, register: u8, values: &[u8]) {
         let at = usize::from(register);
         self.banks[self.bank][at..at + values.len()].copy_from_slice(values);

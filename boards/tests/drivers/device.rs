@@ -15,7 +15,7 @@ fn spec(board: &str, name: &str) -> SensorSpec {
 #[test]
 fn the_chip_in_the_file_names_the_driver() {
     let spec = spec("virtual-pi", "board-heat");
-    let registers = OverI2c::new(AtAddress(0x48, Chip::new().with(0, &[0x32, 0])), 0x48);
+    let registers = OverI2c::new(AtAddress(0x48, Chip::new().queue_at(0, 0).holding(&[0x32, 0])), 0x48);
     let mut device = Device::open(registers, &spec, &[], &mut Clock::default()).unwrap();
     let Measurement::Environment(environment) = device.measure().unwrap() else { panic!("no air") };
     assert_eq!(environment.temperature.unwrap().0, 50.0);
