@@ -7,7 +7,7 @@ use sedge_models::Modality;
 use sedge_models::bundle::MadeBy;
 use sedge_models::selection::Selection;
 
-use super::super::config::parse;
+use super::super::config_file::parse;
 use super::super::{Pretrained, Settings};
 use super::*;
 use crate::data::{Dataset, Samples};

@@ -1,23 +1,20 @@
 //! A pretraining run with nothing left open: what is written into the run directory, what a resumed
 //! run reads back, and what a bundle keeps of its origin.
 
-use std::fs::File;
-use std::io::Read;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use sedge_augment::{AugmentError, ImageAugment, TextAugment, WindowAugment};
 use sedge_models::Modality;
 use sedge_models::architecture::{Architecture, ArchitectureError};
 use sedge_models::compile::MAX_MICRO_BATCHES;
-use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use super::config_file::{parse, read_text};
+use super::data_config::DataConfig;
 use super::method::Method;
 use crate::cost::{MAX_G_PER_KWH, WORLD_G_PER_KWH};
-use crate::data::stream::{MAX_BAD, Stream, StreamOptions};
-use crate::data::{Augment, DataError, LoadOptions, MAX_WORKERS, Origin, load};
+use crate::data::{Augment, DataError, MAX_WORKERS};
 use crate::gpu::{Device, Precision};
 
 /// Which optimiser moves the weights.
@@ -43,64 +40,6 @@ pub enum Schedule {
     Constant,
 }
 
-/// Where the data is and what is taken of it; see [`LoadOptions`].
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct DataConfig {
-    /// A file, a folder, or `sim`.
-    pub path: String,
-    /// Which split of a data set in several files or folders.
-    pub split: String,
-    /// Only these groups: subjects, or recordings by number.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub groups: Option<Vec<u32>>,
-    /// Samples taken at most.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub limit: Option<usize>,
-    /// Side in pixels that images are resized to.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub image_size: Option<usize>,
-    /// Memory in MiB that the data is streamed in; without, it is loaded whole.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub memory_mb: Option<u32>,
-    /// Share of streamed samples that may be bad in an epoch.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub max_bad: Option<f64>,
-    /// What to take of a recording that has both.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub modality: Option<Modality>,
-    /// Takes each frame of a recording together with the IMU window around its time.
-    #[serde(default, skip_serializing_if = "is_false")]
-    pub pairs: bool,
-    /// Camera taken of a robot's data set.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub camera: Option<String>,
-    /// Features of a robot's data set that make the channels of windows.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub features: Option<Vec<String>>,
-    /// Frames a second that are taken of a video.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub fps: Option<f32>,
-    /// Where the program `ffmpeg` is.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub ffmpeg: Option<PathBuf>,
-    /// Tokens that a text is given.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub length: Option<usize>,
-    /// Rows in a window.
-    pub window: usize,
-    /// Rows from one window to the next.
-    pub stride: usize,
-    /// Rows a second that a series is brought to.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub rate_hz: Option<f32>,
-    /// Rows a second that a series was recorded at.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub source_rate_hz: Option<f32>,
-    /// Accelerations are in g.
-    pub accel_in_g: bool,
-}
-
 /// How views are made.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -121,10 +60,6 @@ impl From<AugmentConfig> for Augment {
             AugmentConfig::Text(augment) => Self::Text(augment),
         }
     }
-}
-
-fn is_false(value: &bool) -> bool {
-    !value
 }
 
 fn world_grid() -> f64 {
@@ -313,65 +248,8 @@ pub enum ConfigError {
     },
 }
 
-fn value<T>(field: &'static str, found: impl ToString, wanted: &str) -> Result<T, ConfigError> {
+pub(super) fn value<T>(field: &'static str, found: impl ToString, wanted: &str) -> Result<T, ConfigError> {
     Err(ConfigError::Value { field, found: found.to_string(), wanted: wanted.into() })
-}
-
-impl DataConfig {
-    /// The options that [`load`](crate::data::load) takes beside the path.
-    pub fn options(&self) -> LoadOptions {
-        let defaults = LoadOptions::default();
-        LoadOptions {
-            split: self.split.clone(),
-            groups: self.groups.clone(),
-            limit: self.limit,
-            image_size: self.image_size,
-            modality: self.modality,
-            pairs: self.pairs,
-            camera: self.camera.clone(),
-            features: self.features.clone(),
-            fps: self.fps,
-            ffmpeg: self.ffmpeg.clone(),
-            length: self.length.unwrap_or(defaults.length),
-            window: self.window,
-            stride: self.stride,
-            rate_hz: self.rate_hz,
-            source_rate_hz: self.source_rate_hz,
-            accel_in_g: self.accel_in_g,
-            ..defaults
-        }
-    }
-
-    pub(super) fn check(&self) -> Result<(), ConfigError> {
-        if self.path.is_empty() {
-            return Err(ConfigError::NoData);
-        }
-        if self.memory_mb.is_some_and(|mb| !(2..=1 << 20).contains(&mb)) {
-            return value("memory_mb", self.memory_mb.unwrap_or(0), "2 to 1048576 MiB");
-        }
-        if let Some(share) = self.max_bad.filter(|share| !(0.0..=1.0).contains(share)) {
-            return value("max_bad", share, "0 to 1");
-        }
-        Ok(self.options().check()?)
-    }
-
-    /// The data itself, loaded or, where memory is stated, ready to be streamed in batches of `batch`.
-    ///
-    /// # Errors
-    /// Whatever is wrong with the data.
-    pub fn open(&self, batch: usize) -> Result<Origin, DataError> {
-        let Some(mb) = self.memory_mb else {
-            return Ok(Arc::new(load(&self.path, &self.options())?).into());
-        };
-        let options = StreamOptions {
-            load: self.options(),
-            // One chunk is in use while the next is filled.
-            chunk_bytes: (u64::from(mb) << 20) / 2,
-            max_bad: self.max_bad.unwrap_or(MAX_BAD),
-            align: batch.max(1),
-        };
-        Ok(Arc::new(Stream::open(&self.path, options)?).into())
-    }
 }
 
 impl PretrainConfig {
@@ -480,66 +358,6 @@ impl PretrainConfig {
         let digest = Sha256::digest(fixed.to_toml()?);
         Ok(digest.iter().map(|byte| format!("{byte:02x}")).collect())
     }
-}
-
-pub(super) fn read_text(path: &Path, limit: u64) -> Result<String, ConfigError> {
-    let failed = |source| ConfigError::Io { path: path.into(), source };
-    let mut text = String::new();
-    File::open(path).and_then(|f| f.take(limit + 1).read_to_string(&mut text)).map_err(failed)?;
-    if text.len() as u64 > limit {
-        return Err(ConfigError::TooLarge { path: path.into(), limit });
-    }
-    Ok(text)
-}
-
-/// Parses TOML; `path` is for the error.
-pub(super) fn parse<T: DeserializeOwned>(path: &Path, text: &str) -> Result<T, ConfigError> {
-    toml::from_str(text).map_err(|error| {
-        let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or("");
-        let line = before.matches('\n').count() + 1;
-        unknown_key(path, line, error.message()).unwrap_or_else(|| {
-            let reason = error.message().replace('\n', " ");
-            ConfigError::Toml { path: path.into(), line, reason }
-        })
-    })
-}
-
-/// serde words an unknown field as "unknown field `x`, expected one of `a`, `b`" (with "`a`" alone,
-/// or "`a` or `b`", for short lists): the names in backquotes are all that is needed.
-fn unknown_key(path: &Path, line: usize, message: &str) -> Option<ConfigError> {
-    let mut names = message.strip_prefix("unknown field ")?.split('`').skip(1).step_by(2);
-    let key = names.next()?.to_string();
-    let known: Vec<&str> = names.collect();
-    let nearest = known
-        .iter()
-        .map(|name| (unlikeness(&key, name), *name))
-        .min()
-        .filter(|(distance, name)| *distance <= 1 + name.len() / 3)
-        .map(|(_, name)| name.to_string());
-    Some(ConfigError::UnknownKey { path: path.into(), line, key, nearest, known: known.join(", ") })
-}
-
-/// One where one name begins with the other (`rate`, `rate_hz`), else the edits between them.
-fn unlikeness(a: &str, b: &str) -> usize {
-    if a.starts_with(b) || b.starts_with(a) { 1 } else { distance(a, b) }
-}
-
-/// Edits that turn `a` into `b` (Levenshtein 1966), one row of the table at a time.
-fn distance(a: &str, b: &str) -> usize {
-    let b: Vec<char> = b.chars().collect();
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, from) in a.chars().enumerate() {
-        let mut diagonal = i;
-        let mut left = i + 1;
-        for (cell, to) in row.iter_mut().skip(1).zip(&b) {
-            left = (left + 1).min(*cell + 1).min(diagonal + usize::from(from != *to));
-            diagonal = std::mem::replace(cell, left);
-        }
-        if let Some(first) = row.first_mut() {
-            *first = i + 1;
-        }
-    }
-    row.last().copied().unwrap_or(0)
 }
 
 #[cfg(test)]

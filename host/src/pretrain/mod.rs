@@ -5,6 +5,8 @@
 mod assemble;
 mod checkpoint;
 mod config;
+mod config_file;
+mod data_config;
 mod directory;
 mod error;
 mod method;
@@ -19,7 +21,8 @@ mod stranger;
 
 pub use assemble::Pretraining;
 pub use checkpoint::{Checkpoint, CheckpointError, Digests, Header, Position, Running, sha256};
-pub use config::{AugmentConfig, ConfigError, DataConfig, OptimizerName, PretrainConfig, Schedule};
+pub use config::{AugmentConfig, ConfigError, OptimizerName, PretrainConfig, Schedule};
+pub use data_config::DataConfig;
 pub use directory::RunDirectory;
 pub use error::PretrainError;
 pub use method::{Method, Pretext, Setup};

@@ -11,9 +11,8 @@ use sedge_models::architecture::Architecture;
 use serde::de::{MapAccess, Visitor, value::MapAccessDeserializer};
 use serde::{Deserialize, Deserializer, Serialize};
 
-use super::config::{
-    AugmentConfig, ConfigError, DataConfig, MOMENTUM, OptimizerName, PretrainConfig, Schedule,
-};
+use super::config::{AugmentConfig, ConfigError, MOMENTUM, OptimizerName, PretrainConfig, Schedule};
+use super::data_config::DataConfig;
 use super::method::Method;
 use crate::cost::WORLD_G_PER_KWH;
 use crate::data::{LoadOptions, MAX_WORKERS};
@@ -280,8 +279,8 @@ impl Settings {
     /// [`ConfigError`] with the path and, for TOML, the line; an unknown key is named together with
     /// the nearest known one.
     pub fn read(path: &Path) -> Result<Self, ConfigError> {
-        let text = super::config::read_text(path, MAX_CONFIG_BYTES)?;
-        super::config::parse(path, &text)
+        let text = super::config_file::read_text(path, MAX_CONFIG_BYTES)?;
+        super::config_file::parse(path, &text)
     }
 
     /// These settings, with `below` where they say nothing.
