@@ -225,7 +225,8 @@ fn two_encoders_of_one_run_are_exported_and_gone_on_from() {
     let said = text(&refused.stderr);
     assert!(said.contains("temporal-contrast trains one"), "{said}");
     let absent = at("x");
-    let other = ["pretrain", "--out", &absent, "--from", &frames, "--architecture", "image-mlp"];
+    let other =
+        ["pretrain", "--batch", "32", "--out", &absent, "--from", &frames, "--architecture", "image-mlp"];
     let other = [&other[..], &drive].concat();
     let said = text(&output(&other).stderr);
     assert!(said.contains("frames.sedge does not hold the weights of this encoder: missing are `"), "{said}");

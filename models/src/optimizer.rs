@@ -92,11 +92,13 @@ pub(crate) struct Moved {
 }
 
 /// Wires the update of every `(name, weight, gradient)`. The graph gains the scalar inputs `lr` and
-/// `weight_decay`.
+/// `weight_decay`. A weight of which `pauses` says so does not move at every step: where an optimiser counts
+/// steps, it has a count of its own.
 pub(crate) fn wire(
     optimizer: &Optimizer,
     graph: &mut Graph,
     parameters: &[(String, OutletId, OutletId)],
+    pauses: &dyn Fn(&str) -> bool,
 ) -> TractResult<Moved> {
     graph.enter("optimizer");
     let mut scalars = Scalars::new(graph)?;
@@ -104,7 +106,7 @@ pub(crate) fn wire(
         Optimizer::Sgd { momentum } => sgd(graph, &mut scalars, parameters, momentum, None),
         Optimizer::Lars { momentum, trust } => sgd(graph, &mut scalars, parameters, momentum, Some(trust)),
         Optimizer::AdamW { beta1, beta2, epsilon } => {
-            adamw(graph, &mut scalars, parameters, [beta1, beta2], epsilon)
+            adamw(graph, &mut scalars, parameters, pauses, [beta1, beta2], epsilon)
         }
     }
 }
@@ -198,31 +200,51 @@ fn trusted(
     graph.mul(pulled, ratio)
 }
 
+/// Steps that AdamW took, and what corrects means that began at zero.
+struct Clock {
+    memory: Memory,
+    /// `lr / (1 - beta1^t)`.
+    rate: OutletId,
+    /// `sqrt(1 - beta2^t)`.
+    second_root: OutletId,
+}
+
+impl Clock {
+    fn new(graph: &mut Graph, lr: OutletId, name: String, betas: [f32; 2]) -> TractResult<Self> {
+        let now = graph.source(&name, &[])?;
+        let next = graph.offset(now, 1.0)?;
+        // beta^t as exp(t ln beta).
+        let correction = |graph: &mut Graph, beta: f32| {
+            let exponent = graph.scale(next, beta.ln())?;
+            let power = graph.element(math::exp(), exponent)?;
+            let one = graph.scalar(1.0, 0)?;
+            graph.sub(one, power)
+        };
+        let (first, second) = (correction(graph, betas[0])?, correction(graph, betas[1])?);
+        let second_root = graph.element(math::sqrt(), second)?;
+        let rate = graph.div(lr, first)?;
+        Ok(Self { memory: Memory { name, shape: vec![], now, next }, rate, second_root })
+    }
+}
+
 fn adamw(
     graph: &mut Graph,
     scalars: &mut Scalars,
     parameters: &[(String, OutletId, OutletId)],
+    pauses: &dyn Fn(&str) -> bool,
     betas: [f32; 2],
     epsilon: f32,
 ) -> TractResult<Moved> {
-    let step_now = graph.source("adamw/step", &[])?;
-    let step = graph.offset(step_now, 1.0)?;
-    // beta^t as exp(t ln beta); one minus it corrects the bias of a mean that began at zero.
-    let correction = |graph: &mut Graph, beta: f32| {
-        let exponent = graph.scale(step, beta.ln())?;
-        let power = graph.element(math::exp(), exponent)?;
-        let one = graph.scalar(1.0, 0)?;
-        graph.sub(one, power)
-    };
-    let (first, second) = (correction(graph, betas[0])?, correction(graph, betas[1])?);
-    let second_root = graph.element(math::sqrt(), second)?;
-    let rate = graph.div(scalars.lr, first)?;
+    let common = Clock::new(graph, scalars.lr, "adamw/step".into(), betas)?;
     let decay = graph.mul(scalars.lr, scalars.decay)?;
     let one = graph.scalar(1.0, 0)?;
     let keep = graph.sub(one, decay)?;
 
     let mut moved = Moved { weights: vec![], memory: vec![] };
     for (name, weight, gradient) in parameters {
+        let own = pauses(name).then(|| Clock::new(graph, scalars.lr, format!("{name}/step"), betas));
+        let own = own.transpose()?;
+        let clock = own.as_ref().unwrap_or(&common);
         let shape = graph.shape(*weight)?.to_vec();
         let rank = shape.len();
         let (mean_name, mean) = memory(graph, name, "mean", &shape)?;
@@ -233,10 +255,10 @@ fn adamw(
         let square = blend(graph, square, gradient_square, betas[1])?;
 
         let root = graph.element(math::sqrt(), square)?;
-        let second_root = scalars.at(graph, second_root, rank)?;
+        let second_root = scalars.at(graph, clock.second_root, rank)?;
         let deviation = graph.div(root, second_root)?;
         let deviation = graph.offset(deviation, epsilon)?;
-        let rate = scalars.at(graph, rate, rank)?;
+        let rate = scalars.at(graph, clock.rate, rank)?;
         let scaled = graph.mul(mean, rate)?;
         let change = graph.div(scaled, deviation)?;
         let mut kept = *weight;
@@ -247,8 +269,9 @@ fn adamw(
         moved.weights.push(graph.sub(kept, change)?);
         moved.memory.push(Memory { name: mean_name, shape: shape.clone(), now: mean_now, next: mean });
         moved.memory.push(Memory { name: square_name, shape, now: square_now, next: square });
+        moved.memory.extend(own.map(|clock| clock.memory));
     }
-    moved.memory.push(Memory { name: "adamw/step".into(), shape: vec![], now: step_now, next: step });
+    moved.memory.push(common.memory);
     Ok(moved)
 }
 

@@ -43,7 +43,8 @@ pub fn features_without_encoder(
     if input.modality != Modality::Text {
         return Ok(vec![("raw input", raw_features(data, input)?)]);
     }
-    let bytes = counted(data, BYTES, |text| text.iter().map(|token| usize::from(*token)).collect());
+    let bytes = |text: &[u16]| text.iter().map(|token| usize::from(*token)).filter(|b| *b < BYTES).collect();
+    let bytes = counted(data, BYTES, bytes);
     let pairs = counted(data, PAIR_BINS, |text| text.windows(2).map(pair_bin).collect());
     Ok(vec![("byte histogram", bytes), ("byte pairs, hashed", pairs)])
 }

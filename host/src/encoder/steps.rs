@@ -10,7 +10,7 @@ use sedge_models::onnx::build::Batch;
 use sedge_models::onnx::{join, pb::ModelProto};
 use sedge_models::optimizer::Optimizer;
 use sedge_models::selection::{Choice, Selection, SelectionError, describe_stages};
-use sedge_models::{InputSpec, Tensors, TrainingStep};
+use sedge_models::{InputSpec, Modality, Tensors, TrainingStep};
 
 use super::EncoderError;
 use crate::pretrain::{OptimizerName, Pretext, PretrainConfig};
@@ -197,7 +197,12 @@ pub fn board_step(
 ) -> Result<TrainingStep, EncoderError> {
     let Trained { architecture, input, weights } = encoder;
     let folded = fold(weights)?;
-    let mut graph = architecture.graph(Form::Folded, Batch::Fixed(batch), &input.shape, &folded)?;
+    // No gradient goes through the looking up of tokens by which an encoder of texts is shipped; its training
+    // form has a product in that place, and no batch norm that would have to be folded.
+    let mut graph = match input.modality {
+        Modality::Text => architecture.training_graph(batch, &input.shape, &folded, None)?,
+        _ => architecture.graph(Form::Folded, Batch::Fixed(batch), &input.shape, &folded)?,
+    };
     let choice = choose(architecture, &folded, selection)?;
     let mut trained = lora::attach(&mut graph, &choice.low_rank, seed)?;
     trained.extend(choice.trained);

@@ -14,8 +14,6 @@ mod program;
 mod start;
 #[cfg(feature = "burn")]
 mod step;
-#[cfg(all(test, feature = "burn"))]
-mod tests;
 
 pub use device::Device;
 pub use error::GpuError;

@@ -4,7 +4,7 @@
 //! is the other's oracle. State stays on the device between steps.
 
 use burn_backend::tensor::FloatTensor;
-use burn_backend::{AutodiffBackend, TensorMetadata, read_sync};
+use burn_backend::{AutodiffBackend, read_sync};
 use ndarray::{ArrayD, ArrayViewD};
 use sedge_engine::{Engine, EngineError, Metrics};
 use sedge_models::compile::{SKIPPED, gradient_name};

@@ -15,6 +15,7 @@ mod schedule;
 mod settings;
 mod start;
 mod stop;
+mod stranger;
 
 pub use assemble::Pretraining;
 pub use checkpoint::{Checkpoint, CheckpointError, Digests, Header, Position, Running, sha256};

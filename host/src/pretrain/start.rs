@@ -1,6 +1,7 @@
 //! Where a run starts when not from scratch: the encoder's weights from another run, from a bundle or from an
 //! ONNX file, found by their names and shapes. All must be there and nothing else: a start from half an encoder
-//! would look like one from all of it.
+//! would look like one from all of it. Of a file that has none of our names, layers are matched from input to
+//! output ([`stranger`]).
 //!
 //! Files that are shipped have their batch norms folded away. Training wants them back, so they are put back
 //! such that the encoder gives, on a first batch, what the file gives: each norm's scale is the deviation of
@@ -24,6 +25,7 @@ use sedge_models::{InputSpec, Tensors};
 use super::config::PretrainConfig;
 use super::error::PretrainError;
 use super::pretrained::Pretrained;
+use super::stranger;
 use crate::data::Batch;
 
 /// Change of a norm, relative to its largest value, below which it stays.
@@ -36,6 +38,8 @@ const MOST_NAMED: usize = 10;
 pub struct Start {
     path: PathBuf,
     weights: Tensors,
+    /// The file itself, where it may be a stranger's.
+    onnx: Option<Vec<u8>>,
     /// What the encoder read, where that is known; a bare ONNX file does not say how samples are normalised.
     pub input: Option<InputSpec>,
     /// Its architecture, where that is known.
@@ -106,14 +110,15 @@ impl Start {
         if path.is_dir() {
             let Pretrained { encoder, .. } = Pretrained::read(path)?;
             let (input, architecture) = (Some(encoder.input), Some(encoder.architecture));
-            return Ok(Self { path: path.into(), weights: encoder.weights, input, architecture });
+            return Ok(Self { path: path.into(), weights: encoder.weights, onnx: None, input, architecture });
         }
         let extension = path.extension().and_then(|extension| extension.to_str()).unwrap_or_default();
         match extension {
             "sedge" => Ok(Self::of_bundle(path)?),
             "onnx" => {
-                let weights = of_onnx(path, &read(path)?)?;
-                Ok(Self { path: path.into(), weights, input: None, architecture: None })
+                let bytes = read(path)?;
+                let weights = of_onnx(path, &bytes)?;
+                Ok(Self { path: path.into(), weights, onnx: Some(bytes), input: None, architecture: None })
             }
             _ => Err(StartError::Kind { path: path.into() }.into()),
         }
@@ -124,7 +129,7 @@ impl Start {
         let config = PretrainConfig::from_toml(&manifest.made_by.config, path).ok();
         let weights = of_onnx(path, &encoder)?;
         let architecture = config.map(|config| config.architecture);
-        Ok(Self { path: path.into(), weights, input: Some(manifest.input), architecture })
+        Ok(Self { path: path.into(), weights, onnx: None, input: Some(manifest.input), architecture })
     }
 
     /// The normalisation that the weights are used to, put into `input` where it is known.
@@ -148,9 +153,19 @@ impl Start {
         let own = |name: &String| !name.starts_with("head.") && !name.starts_with("classifier.");
         let given: Tensors =
             self.weights.iter().filter(|(name, w)| own(name) && w.ndim() > 0).map(cloned).collect();
+        let strange = !given.keys().any(|name| whole.contains_key(name) || folded.contains_key(name));
+        let mut differences = vec![];
+        let given = match self.onnx.as_ref().filter(|_| strange) {
+            Some(onnx) => stranger::matched(onnx, architecture, sample, &folded).unwrap_or_else(|why| {
+                differences.push(format!("none of its weights has a name of ours, and {why}"));
+                given
+            }),
+            None => given,
+        };
         let lacks_norms = given.keys().all(|name| !name.contains(".bn."));
-        let wanted = if lacks_norms { &folded } else { &whole };
-        let differences = differences(&given, wanted);
+        if differences.is_empty() {
+            differences = differing(&given, if lacks_norms { &folded } else { &whole });
+        }
         if !differences.is_empty() {
             return Err(StartError::Other { path: self.path.clone(), differences });
         }
@@ -180,7 +195,7 @@ fn of_onnx(path: &Path, bytes: &[u8]) -> Result<Tensors, StartError> {
 }
 
 /// In words, what is missing in `given`, what is more than `wanted`, and what has another shape.
-fn differences(given: &Tensors, wanted: &Tensors) -> Vec<String> {
+fn differing(given: &Tensors, wanted: &Tensors) -> Vec<String> {
     let names = |of: &Tensors, but: &Tensors| -> BTreeSet<String> {
         of.keys().filter(|name| !but.contains_key(*name)).map(|name| format!("`{name}`")).collect()
     };

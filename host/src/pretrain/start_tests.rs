@@ -152,9 +152,20 @@ fn weights_of_another_encoder_are_named() {
         "{said}"
     );
     assert!(!said.contains("missing"), "{said}");
+    let blocks = |count: usize| match net(12) {
+        Architecture::InvertedResidual(net) => {
+            let blocks = net.blocks.iter().copied().cycle().take(count).collect();
+            Architecture::InvertedResidual(InvertedResidual { blocks, ..net })
+        }
+        other => panic!("{other:?}"),
+    };
+    let said = start.weights_of(&blocks(3), &input.shape).unwrap_err().to_string();
+    assert!(said.contains("missing are `blocks.2"), "{said}");
+    let said = start.weights_of(&blocks(1), &input.shape).unwrap_err().to_string();
+    assert!(said.contains("not of it are `blocks.1"), "{said}");
     let mlp = Architecture::preset("image-mlp").unwrap();
     let said = start.weights_of(&mlp, &input.shape).unwrap_err().to_string();
-    assert!(said.contains("missing are") && said.contains("not of it are `blocks.0"), "{said}");
+    assert!(said.contains("none of its weights") && said.contains("it has 16 where"), "{said}");
 
     std::fs::write(&path, b"no model").unwrap();
     assert!(matches!(Start::read(&path), Err(PretrainError::Start(StartError::Onnx { .. }))));
@@ -163,4 +174,43 @@ fn weights_of_another_encoder_are_named() {
     let text = folder.path().join("weights.txt");
     assert!(Start::read(&text).unwrap_err().to_string().contains(".onnx"));
     assert!(matches!(Start::read(folder.path()), Err(PretrainError::NotARun { .. })));
+}
+
+/// The networks of `models/goldens/start.py`, whose files PyTorch wrote.
+#[test]
+fn a_strangers_file_of_our_architecture_is_matched_from_input_to_output() {
+    let golden = |name: &str| format!("{}/../models/goldens/start_{name}", env!("CARGO_MANIFEST_DIR"));
+    let (path, other) = (PathBuf::from(golden("image.onnx")), PathBuf::from(golden("imu.onnx")));
+    let bytes = std::fs::read(golden("image.safetensors")).unwrap();
+    let arrays = sedge_models::weights::decode(&bytes, Default::default()).unwrap();
+    let block = |stride| Block { channels: 6, stride, expand: 2 };
+    let net = InvertedResidual { stem: 4, stem_stride: 2, blocks: vec![block(2), block(1)], last: 8 };
+    let pixels = (0..24 * 10 * 8 * 3u32).map(|i| (i.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
+    let samples = Samples::Images { width: 8, height: 10, pixels };
+    let data = Dataset::new(samples, None, (0..24).collect(), (0..24).collect()).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let architecture = Architecture::InvertedResidual(net.clone());
+    let config = PretrainConfig { architecture, ..config(Method::Simclr, Some(path.clone()), 1e-30) };
+    let encoder = run(&config, data, &folder.path().join("run")).encoder;
+    let onnx = onnx(&encoder, Form::Folded).unwrap();
+    let found = sedge_engine::Encoder::new(&onnx, 8).unwrap().embed(arrays["x"].view()).unwrap();
+    let expected = arrays["y"].clone().into_dimensionality().unwrap();
+    assert!(distance(&found, &expected) < 1e-3, "{}", distance(&found, &expected));
+
+    let start = Start::read(&path).unwrap();
+    let refused = |start: &Start, net: InvertedResidual| {
+        let net = Architecture::InvertedResidual(net);
+        start.weights_of(&net, &[3, 10, 8]).unwrap_err().to_string()
+    };
+    let said = refused(&start, InvertedResidual { last: 9, ..net.clone() });
+    assert!(
+        said.contains("in the place of `last.conv.weight`") && said.contains("not [9, 6, 1, 1]"),
+        "{said}"
+    );
+    let said = refused(&start, InvertedResidual { blocks: vec![block(1), block(1)], ..net.clone() });
+    assert!(said.contains("computes something else"), "{said}");
+    let said = refused(&start, InvertedResidual { blocks: vec![block(2)], ..net.clone() });
+    assert!(said.contains("it has 16 where this encoder has 10"), "{said}");
+    let said = refused(&Start::read(&other).unwrap(), net);
+    assert!(said.contains("none of its weights"), "{said}");
 }

@@ -5,7 +5,7 @@
 //!
 //! Everything that is shown later is read back from the run directory ([`Record`]): the live page
 //! ([`Server`]), the report ([`report`]), and a step that was not finite, kept and run again
-//! ([`Capture`], [`replay`]). Nothing here changes a run: what is drawn comes from a seed of its own, and
+//! ([`Capture`], [`replay()`]). Nothing here changes a run: what is drawn comes from a seed of its own, and
 //! the page is made by reading files.
 //!
 //! # `metrics.jsonl`

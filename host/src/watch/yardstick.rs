@@ -20,9 +20,13 @@ const ASKED: f64 = 0.2;
 /// Most samples asked about, and most neighbours: enough to see the trend and quick beside an epoch.
 const MOST_ASKED: usize = 500;
 const MOST_NEIGHBOURS: usize = 2000;
-/// Most samples whose features are gauged, and most values of all their views: large images are fewer.
+/// Most samples whose features are gauged.
 const MOST_GAUGED: usize = 512;
-const MOST_VALUES: usize = 1 << 23;
+/// Most values of all views that are gauged, and of all samples of a part: of large images there are fewer.
+const MOST_VIEWED: usize = 1 << 23;
+const MOST_KEPT: usize = 1 << 26;
+/// As many are taken however large they are.
+const FEWEST: usize = 32;
 /// Most weights of a probe; one with more is left out, as it would take longer than an epoch may.
 const MOST_WEIGHTS: usize = 1 << 18;
 /// Samples embedded at once.
@@ -55,11 +59,10 @@ impl Yardstick {
     /// When the data does not fit `input` or `augment`.
     pub fn of(data: &Dataset, input: &InputSpec, augment: &Augment, seed: u64) -> Result<Self, DataError> {
         let all: Vec<usize> = (0..data.len()).collect();
-        let values: usize = input.shape.iter().product();
-        let most = (MOST_VALUES / (2 * values).max(1)).clamp(2, MOST_GAUGED);
-        let sample = data.subset(&spread(&all, most))?;
+        let values = input.shape.iter().product::<usize>().max(1);
+        let sample = data.subset(&spread(&all, within(MOST_GAUGED, MOST_VIEWED / 2 / values)))?;
         let views = views(&sample, input, augment, seed ^ VIEWS_SEED)?;
-        Ok(Self { input: input.clone(), seed, views, labelled: Parts::of(data, seed)?, sample })
+        Ok(Self { input: input.clone(), seed, views, labelled: Parts::of(data, values, seed)?, sample })
     }
 
     /// Measures the ONNX `encoder`.
@@ -137,16 +140,17 @@ impl Yardstick {
 }
 
 impl Parts {
-    /// `None` when there are no labels, one class only, or no two groups to keep apart.
-    fn of(data: &Dataset, seed: u64) -> Result<Option<Self>, DataError> {
+    /// `None` when there are no labels, one class only, or no two groups to keep apart. A sample has so many
+    /// `values`.
+    fn of(data: &Dataset, values: usize, seed: u64) -> Result<Option<Self>, DataError> {
         let classes = data.labels().map_or(0, |labels| labels.names.len());
         let groups = data.groups();
         if classes < 2 || groups.iter().min() == groups.iter().max() {
             return Ok(None);
         }
         let parts = split::by_group(groups, ASKED, seed)?;
-        let known = data.subset(&spread(&parts.train, MOST_NEIGHBOURS))?;
-        let asked = data.subset(&spread(&parts.held, MOST_ASKED))?;
+        let known = data.subset(&spread(&parts.train, within(MOST_NEIGHBOURS, MOST_KEPT / values)))?;
+        let asked = data.subset(&spread(&parts.held, within(MOST_ASKED, MOST_KEPT / values)))?;
         Ok(Some(Self { known, asked, classes }))
     }
 }
@@ -166,6 +170,11 @@ fn views(
 
 fn labels(data: &Dataset) -> &[u32] {
     data.labels().map_or(&[], |labels| labels.ids.as_slice())
+}
+
+/// So many samples that neither limit is passed, but [`FEWEST`] in any case.
+fn within(samples: usize, fitting: usize) -> usize {
+    samples.min(fitting.max(FEWEST))
 }
 
 /// At most `most` of `indices`, evenly spread.

@@ -188,6 +188,42 @@ fn a_layer_behind_a_closed_gate_stays() {
     check(true, Visible::Gaussian, [0.0, 1.0]);
 }
 
+/// AdamW's first step moves every weight by the rate, since a gradient over its own magnitude is one; it must be
+/// so for a layer that begins to learn long after the optimiser began to count.
+#[test]
+fn a_layer_that_opens_late_begins_like_the_first() {
+    let objective = Objective::Boltzmann { steps: 1, persistent: false, visible: Visible::Gaussian };
+    let recipe = recipe(&[4, 3], ROWS, Nonlinearity::Sigmoid, objective);
+    let step = compile(Recipe { optimizer: Optimizer::ADAMW, ..recipe }).unwrap();
+    let mut engine = TractStep::new(&step).unwrap();
+    let mut rng = ChaCha8Rng::seed_from_u64(5);
+    for at in 0..20 {
+        let gates = if at < 10 { [1.0, 0.0] } else { [0.0, 1.0] };
+        let before = engine.state().unwrap();
+        let given: Vec<(String, ArrayD<f32>)> = step
+            .spec
+            .inputs
+            .iter()
+            .map(|input| match input.name.as_str() {
+                "gates" => (input.name.clone(), Array1::from(gates.to_vec()).into_dyn()),
+                name => (input.name.clone(), noise(&input.shape, name == "views", &mut rng)),
+            })
+            .collect();
+        let inputs: Vec<_> = given.iter().map(|(name, value)| (name.as_str(), value.view())).collect();
+        engine.step(&inputs, &[]).unwrap();
+        let after = engine.state().unwrap();
+        let most = |layer: usize| {
+            let name = format!("layers.{layer}.weight");
+            (&after[&name] - &before[&name]).iter().fold(0f32, |most, change| most.max(change.abs()))
+        };
+        if at == 0 || at == 10 {
+            let learning = at / 10;
+            assert!((f64::from(most(learning)) - LR).abs() < 1e-3 * LR, "{}", most(learning));
+            assert_eq!(most(1 - learning), 0.0);
+        }
+    }
+}
+
 /// The four ways to fill two rows of three with stripes, and the two empty and full ones.
 const PATTERNS: [[u8; VALUES]; 6] = [
     [0, 0, 0, 0, 0, 0],

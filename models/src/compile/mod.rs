@@ -251,7 +251,9 @@ impl Compiler {
             self.scalars.push(("clip_norm".into(), norm));
             self.metrics.push(("gradient_norm".into(), before));
         }
-        let moved = optimizer::wire(&recipe.optimizer, &mut self.graph, &parameters)?;
+        let moved = optimizer::wire(&recipe.optimizer, &mut self.graph, &parameters, &|weight| {
+            matches!(with_weight(gated, weight), Moves::WithOpenWeights(_))
+        })?;
         for ((name, now), next) in weights.iter().zip(&moved.weights) {
             let shape = self.graph.shape(*now)?.to_vec();
             let initial = initial.remove(name).context("a weight without an initial value")?;

@@ -72,13 +72,17 @@ impl<'a> Gather<'a> {
 
     fn flush(&mut self) -> Result<(), DataError> {
         let records = std::mem::take(&mut self.waiting);
-        let decoded = in_parallel(&records, self.load.workers, |record| match &record.content {
+        let encoded = records.iter().any(|record| matches!(record.content, Ok(Content::Encoded(_))));
+        // What needs no decoding needs no threads.
+        let workers = if encoded { self.load.workers } else { 1 };
+        let decode = |record: &Record| match &record.content {
             Ok(Content::Encoded(bytes)) => {
                 let frame = decode_image(bytes, &Limits::default()).map_err(|e| e.to_string())?;
                 Picture::fit(&frame, self.load.image_size).map(Some).map_err(|e| e.to_string())
             }
             _ => Ok::<_, String>(None),
-        })?;
+        };
+        let decoded = in_parallel(&records, workers, decode)?;
         for (record, decoded) in records.into_iter().zip(decoded) {
             if self.is_full() {
                 break;

@@ -173,7 +173,7 @@ fn bad_files_and_rows_are_named_and_limited() {
     assert_eq!(named.len(), 3, "{named:?}");
     assert!(named.iter().any(|bad| bad.contains("b.npz")));
     assert!(named.iter().any(|bad| bad.contains("c.csv") && bad.contains("row 13, channel 1")), "{named:?}");
-    let few = StreamOptions { max_bad: 0.03, ..options.clone() };
+    let few = StreamOptions { max_bad: 0.01, ..options.clone() };
     let stream = Stream::open(folder.path(), few).unwrap();
     assert!(
         stream.epoch(0, 0, 0).unwrap().any(|chunk| matches!(chunk, Err(DataError::TooManySkipped { .. })))

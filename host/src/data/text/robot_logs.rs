@@ -1,7 +1,7 @@
-//! Lines of simulated robots' logs, labelled by what they say: a command, a request to a person, a task done, a
-//! fault, a recovery, a status. Word for word the classes have much in common; what tells them apart is who asks
-//! whom, what is negated and what comes first, so that counting letters is not enough. Lines of a run tell one
-//! story: what follows a command speaks of the same device and place.
+//! Lines of simulated robots' logs, labelled by what they say. The classes come in pairs that are said with the same
+//! words in another order: an operator asks a robot or is asked, something is done or not, a fault follows or is
+//! followed. No count of bytes tells the two of a pair apart. Lines of a run tell one story: what follows a command
+//! speaks of the same device and place.
 
 use rand::seq::IndexedRandom;
 use rand::{RngExt, SeedableRng};
@@ -30,9 +30,9 @@ enum Kind {
     Command,
     Request,
     Done,
-    Fault,
+    Failed,
     Recovery,
-    Status,
+    Relapse,
 }
 
 impl Kind {
@@ -41,44 +41,44 @@ impl Kind {
             Self::Command => "command",
             Self::Request => "request",
             Self::Done => "done",
-            Self::Fault => "fault",
+            Self::Failed => "failed",
             Self::Recovery => "recovery",
-            Self::Status => "status",
+            Self::Relapse => "relapse",
         }
     }
 
-    /// Ways to say it: `{d}` is a device, `{a}` an action, `{p}` a place, `{n}`, `{c}`, `{s}`, `{b}` numbers.
+    /// Ways to say it: `{d}` is a device, `{a}` an action, `{p}` a place, `{n}`, `{c}`, `{s}` numbers.
     fn phrases(self) -> [&'static str; 3] {
         match self {
             Self::Command => [
                 "operator asks {d} to {a} {p}",
-                "{d} to {a} {p}, asked by operator",
-                "task {n} is next: {d} to {a} {p}, {p} is clear",
+                "task {n} of operator for {d}: {a} {p}",
+                "{d} is asked by operator to {a} {p}",
             ],
             Self::Request => [
-                "{d} asks operator to clear {p}",
-                "operator to clear {p}, asked by {d}",
-                "task {n} waits: {p} is not clear, {d} asks operator",
+                "{d} asks operator to {a} {p}",
+                "task {n} of {d} for operator: {a} {p}",
+                "operator is asked by {d} to {a} {p}",
             ],
             Self::Done => [
-                "{d} did {a} {p} in {s} s, no fault",
-                "task {n} done: {d} at {p} after {s} s",
-                "no fault in {s} s: {d} did {a} {p}",
+                "{d} did {a} {p} in {s} s and is not stopped",
+                "no fault at {p}, task {n} done by {d}",
+                "not stopped after {s} s: {d} is at {p}",
             ],
-            Self::Fault => [
-                "{d} did not {a} {p} in {s} s: fault {c}",
-                "task {n} not done: {d} not at {p} after {s} s",
-                "fault {c} in {s} s: {d} did not {a} {p}",
+            Self::Failed => [
+                "{d} did not {a} {p} in {s} s and is stopped",
+                "fault at {p}, no task {n} done by {d}",
+                "stopped after {s} s: {d} is not at {p}",
             ],
             Self::Recovery => [
-                "fault {c} is clear: {d} to {a} {p} again",
-                "task {n} again after fault {c}: {d} to {a} {p}",
-                "{d} is clear of fault {c} after {s} s, task {n} is next",
+                "first fault {c}, now clear: {d} at {p}",
+                "{d} is clear after fault {c}, {s} s",
+                "task {n} went from fault {c} to clear at {p}",
             ],
-            Self::Status => [
-                "{d} at {p}, {b} V, no task",
-                "no task: {d} waits at {p}, {b} V after {s} s",
-                "{d} is next to {p}, no task is asked, {b} V",
+            Self::Relapse => [
+                "first clear, now fault {c}: {d} at {p}",
+                "{d} is fault {c} after clear, {s} s",
+                "task {n} went from clear to fault {c} at {p}",
             ],
         }
     }
@@ -114,13 +114,15 @@ impl Run {
         (self.device, self.action) = (self.one_of(&DEVICES), self.one_of(&ACTIONS));
         (self.place, self.code) = (self.one_of(&PLACES), self.rng.random_range(10..99));
         self.task += 1;
-        let mut story = if self.rng.random_bool(0.5) { vec![Kind::Status] } else { vec![] };
-        story.push(Kind::Command);
-        if self.rng.random_bool(0.4) {
+        let mut story = vec![Kind::Command];
+        if self.rng.random_bool(0.8) {
             story.push(Kind::Request);
         }
-        if self.rng.random_bool(0.5) {
-            story.extend([Kind::Fault, Kind::Recovery]);
+        if self.rng.random_bool(0.7) {
+            story.extend([Kind::Failed, Kind::Recovery]);
+            while self.rng.random_bool(0.4) {
+                story.extend([Kind::Relapse, Kind::Recovery]);
+            }
         }
         story.push(Kind::Done);
         story.reverse();
@@ -132,10 +134,9 @@ impl Run {
             self.begin();
         }
         // A story has a line or more.
-        let kind = self.ahead.pop().unwrap_or(Kind::Status);
+        let kind = self.ahead.pop().unwrap_or(Kind::Command);
         self.clock += self.rng.random_range(0.1..LONGEST_STEP);
         let seconds = self.rng.random_range(1.0..60.0);
-        let volts = self.rng.random_range(40.0..52.0);
         let line = self
             .one_of(&kind.phrases())
             .replace("{d}", self.device)
@@ -143,8 +144,7 @@ impl Run {
             .replace("{p}", self.place)
             .replace("{n}", &self.task.to_string())
             .replace("{c}", &self.code.to_string())
-            .replace("{s}", &format!("{seconds:.1}"))
-            .replace("{b}", &format!("{volts:.1}"));
+            .replace("{s}", &format!("{seconds:.1}"));
         (format!("{:.2} {line}", self.clock), kind)
     }
 }
@@ -187,4 +187,32 @@ fn load(name: &str, spec: &str, options: &LoadOptions) -> Result<Dataset, DataEr
         }
     }
     sink.finish()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn classes_of_a_pair_are_said_with_the_same_words() {
+        let words = |phrase: &str| {
+            let mut words: Vec<String> =
+                phrase.split([' ', ',', ':']).filter(|word| !word.is_empty()).map(str::to_owned).collect();
+            words.sort();
+            words
+        };
+        let bytes = |phrase: &str| {
+            let mut bytes = phrase.as_bytes().to_vec();
+            bytes.sort_unstable();
+            bytes
+        };
+        for [one, other] in
+            [[Kind::Command, Kind::Request], [Kind::Done, Kind::Failed], [Kind::Recovery, Kind::Relapse]]
+        {
+            for (one, other) in one.phrases().into_iter().zip(other.phrases()) {
+                assert_ne!(one, other);
+                assert_eq!((words(one), bytes(one)), (words(other), bytes(other)));
+            }
+        }
+    }
 }

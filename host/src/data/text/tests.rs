@@ -146,7 +146,7 @@ fn simulated_logs_are_told_apart_by_words_and_not_by_letters_alone() {
     assert_ne!(data, load("sim-logs:runs=20,lines=40,seed=4", &options).unwrap());
     let labels = data.labels().unwrap();
     assert_eq!((data.len(), labels.names.len()), (800, 6));
-    assert!((0..6).all(|class| labels.ids.iter().filter(|id| **id == class).count() > 60));
+    assert!((0..6).all(|class| labels.ids.iter().filter(|id| **id == class).count() > 40));
     for (spec, wanted) in
         [("runs=0", "1 to"), ("run=1", "known: runs"), ("seed", "key=value"), ("lines=x", "whole")]
     {
@@ -167,7 +167,9 @@ fn simulated_logs_are_told_apart_by_words_and_not_by_letters_alone() {
     let accuracy = Knn::default()
         .accuracy(known.view(), &labels.ids[..560], asked.view(), &labels.ids[560..], 6)
         .unwrap();
-    assert!((0.4..0.9).contains(&accuracy), "{accuracy}");
+    // Who knows the pair for certain and guesses in it is right in half of the cases, or somewhat more where one class
+    // of a pair is the more frequent.
+    assert!((0.34..0.75).contains(&accuracy), "{accuracy}");
 }
 
 proptest::proptest! {

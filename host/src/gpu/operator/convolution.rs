@@ -10,7 +10,7 @@ use crate::gpu::program::{Node, Place, Result, Value, shape_of};
 
 /// A convolution, or the transpose of one. Lists have one entry a spatial axis.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Convolution {
+pub(in crate::gpu) struct Convolution {
     transposed: bool,
     stride: Vec<usize>,
     dilation: Vec<usize>,
@@ -61,9 +61,9 @@ impl Convolution {
             return Err(format!("a kernel of shape {taps:?} over {shape:?}"));
         }
         let y = if self.transposed {
-            self.transpose(place.narrowed(x), place.narrowed(kernel))?
+            self.transpose::<A>(place.narrowed(x), place.narrowed(kernel))?
         } else {
-            self.forward(x, place.narrowed(kernel), place)?
+            self.forward::<A>(x, place.narrowed(kernel), place)?
         };
         let y = place.widened(y);
         let Some(bias) = bias else { return Ok(y) };

@@ -8,7 +8,7 @@ use crate::gpu::program::{Node, Place, Result, Value};
 
 /// A function.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) enum Elementwise {
+pub(in crate::gpu) enum Elementwise {
     Float(Function),
     Leaky(f32),
     Not,
@@ -19,7 +19,7 @@ pub(super) enum Elementwise {
 
 /// A function of a float that has no numbers of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Function {
+pub(in crate::gpu) enum Function {
     Exp,
     Log,
     Sqrt,

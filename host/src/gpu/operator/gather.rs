@@ -7,7 +7,7 @@ use crate::gpu::program::{Node, Result, Value, axis_of};
 
 /// A pick.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Gather {
+pub(in crate::gpu) enum Gather {
     /// Whole slices along an axis; `scalar` where the index has no axis, so that this one goes.
     Slices { axis: i64, scalar: bool },
     /// One element for each index.

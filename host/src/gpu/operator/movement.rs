@@ -8,7 +8,7 @@ use crate::gpu::program::{Node, Place, Result, Value, axis_of, common, shape_of}
 
 /// A movement.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) enum Movement {
+pub(in crate::gpu) enum Movement {
     Identity,
     Reshape(Vec<usize>),
     Transpose(Vec<usize>),
@@ -22,7 +22,7 @@ pub(super) enum Movement {
 
 /// What is cut along one axis.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Cut {
+pub(in crate::gpu) struct Cut {
     axis: i64,
     start: i64,
     end: i64,
@@ -31,7 +31,7 @@ pub(super) struct Cut {
 
 /// What lies beyond the edge.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Mode {
+pub(in crate::gpu) enum Mode {
     Constant,
     Edge,
     Reflect,

@@ -9,7 +9,7 @@ use crate::gpu::program::{Node, Place, Result, Value, common};
 
 /// A function of two values.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) struct Pair {
+pub(in crate::gpu) struct Pair {
     function: Function,
     number: Option<Number>,
 }

@@ -10,7 +10,7 @@ use crate::gpu::program::{Node, Place, Result, Value, shape_of};
 
 /// A pooling. Lists have one entry a spatial axis.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Pool {
+pub(in crate::gpu) struct Pool {
     by: By,
     window: Vec<usize>,
     stride: Vec<usize>,

@@ -9,7 +9,7 @@ use crate::gpu::program::{Node, Place, Result, Value, shape_of};
 
 /// An equation such as `abc,cd->abd`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Product {
+pub(in crate::gpu) struct Product {
     factors: Vec<Vec<char>>,
     result: Vec<char>,
 }

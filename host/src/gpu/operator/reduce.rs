@@ -8,7 +8,7 @@ use crate::gpu::program::{Node, Result, Value, axis_of, shape_of};
 
 /// A reduction or a normalisation.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) enum Reduce {
+pub(in crate::gpu) enum Reduce {
     /// Over all axes where none are named.
     Over {
         by: By,
@@ -27,7 +27,7 @@ pub(super) enum Reduce {
 
 /// What becomes of many values.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum By {
+pub(in crate::gpu) enum By {
     Sum,
     Mean,
     Max,

@@ -18,6 +18,9 @@ use crate::pretrain::settings::{DataSettings, Settings};
 const LENGTH: usize = 48;
 const BATCH: usize = 32;
 
+/// What a step is given, by name.
+type Given = BTreeMap<String, ArrayD<f32>>;
+
 fn logs(runs: Range<usize>) -> Arc<Dataset> {
     let options = LoadOptions { length: LENGTH, ..LoadOptions::default() };
     let data = load("sim-logs:runs=24,lines=40,seed=1", &options).unwrap();
@@ -54,11 +57,7 @@ fn loader(config: &PretrainConfig, data: &Arc<Dataset>) -> Loader {
 }
 
 /// What the step is given in one epoch, with the samples it was made of.
-fn drawn(
-    config: &PretrainConfig,
-    data: &Arc<Dataset>,
-    epoch: u64,
-) -> Vec<(BTreeMap<String, ArrayD<f32>>, Vec<usize>)> {
+fn drawn(config: &PretrainConfig, data: &Arc<Dataset>, epoch: u64) -> Vec<(Given, Vec<usize>)> {
     let batches = loader(config, data).epoch(epoch, 0).unwrap().map(Result::unwrap);
     let named = |inputs: Inputs| inputs.into_iter().collect();
     batches.map(|batch| (named(batch.inputs), batch.indices)).collect()

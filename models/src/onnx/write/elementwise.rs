@@ -111,7 +111,8 @@ impl Writer<'_> {
     pub(super) fn cast(&mut self, op: &Cast, inputs: &[String]) -> TractResult<String> {
         let to = match op.to {
             DatumType::F32 => DataType::Float,
-            DatumType::I64 => DataType::Int64,
+            // tract reads a cast to 64-bit integers as one to its symbolic integers.
+            DatumType::I64 | DatumType::TDim => DataType::Int64,
             DatumType::Bool => DataType::Bool,
             other => bail!("no ONNX form for a cast to {other:?}"),
         };
