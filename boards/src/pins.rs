@@ -96,16 +96,15 @@ enum ReachedInput {
 /// A pin that is driven.
 #[derive(Debug)]
 pub struct Output {
-    name: &'static str,
-    line: Line,
     active_low: bool,
     reached: ReachedOutput,
 }
 
 enum ReachedOutput {
     Rppal(Box<rppal::gpio::OutputPin>),
+    /// With its name and line, for when it fails.
     #[cfg(feature = "linux")]
-    Linux(linux_embedded_hal::CdevPin),
+    Linux(linux_embedded_hal::CdevPin, &'static str, Line),
     Simulated(Arc<AtomicBool>),
 }
 
@@ -117,7 +116,7 @@ macro_rules! named_only {
                 f.write_str(match self {
                     Self::Rppal(_) => "rppal",
                     #[cfg(feature = "linux")]
-                    Self::Linux(_) => "linux",
+                    Self::Linux(..) => "linux",
                     Self::Simulated(_) => "simulated",
                 })
             }
@@ -276,12 +275,13 @@ impl Output {
                 let handle = kernel_line(spec, name, line)?
                     .request(LineRequestFlags::OUTPUT, off, CONSUMER)
                     .map_err(|error| said(&error))?;
-                ReachedOutput::Linux(linux_embedded_hal::CdevPin::new(handle).map_err(|error| said(&error))?)
+                let pin = linux_embedded_hal::CdevPin::new(handle).map_err(|error| said(&error))?;
+                ReachedOutput::Linux(pin, name, line.clone())
             }
             #[cfg(not(feature = "linux"))]
             Driver::Linux => return Err(PinError::NotBuilt { driver: spec.driver }),
         };
-        Ok(Self { name, line: line.clone(), active_low: pin.active_low, reached })
+        Ok(Self { active_low: pin.active_low, reached })
     }
 
     /// The level of a simulated pin, as the wire has it.
@@ -298,9 +298,9 @@ impl Output {
             ReachedOutput::Rppal(pin) if level => pin.set_high(),
             ReachedOutput::Rppal(pin) => pin.set_low(),
             #[cfg(feature = "linux")]
-            ReachedOutput::Linux(pin) => {
+            ReachedOutput::Linux(pin, name, line) => {
                 let driven = pin.set_state(digital::PinState::from(level));
-                driven.map_err(|error| failed(self.name, &self.line, &error))?;
+                driven.map_err(|error| failed(name, line, &error))?;
             }
         }
         Ok(())

@@ -51,6 +51,8 @@ fn answer_probe(arguments: &cli::ProbeArguments) -> ExitCode {
     };
     match writeln!(std::io::stdout(), "{text}") {
         Ok(()) => ExitCode::SUCCESS,
+        // Whoever read it has enough of it.
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
         Err(error) => failed(&format!("cannot write to standard output: {error}")),
     }
 }

@@ -79,7 +79,7 @@ impl Heat {
 #[non_exhaustive]
 pub enum HeatError {
     /// No thermal zone has a type that the board names.
-    #[error("no thermal zone is a {wanted}; there are: {known}. Correct thermal.zones of the board")]
+    #[error("no thermal zone has the type {wanted}; there are: {known}. Correct thermal.zones of the board")]
     NoZone {
         /// The types that the board names.
         wanted: String,
