@@ -77,7 +77,7 @@ fn what_is_missing_or_unknown_is_said() {
     let folder = TempDir::new().unwrap();
     let load = |path: &Path| load(path, &LoadOptions::default());
     assert!(matches!(load(&folder.path().join("none.npz")), Err(DataError::Io { .. })));
-    let text = folder.path().join("notes.txt");
+    let text = folder.path().join("notes.docx");
     fs::write(&text, "hello").unwrap();
     assert!(matches!(load(&text), Err(DataError::UnknownKind { .. })));
     assert!(matches!(load(folder.path()), Err(DataError::Recording(_))));

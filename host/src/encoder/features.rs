@@ -53,7 +53,7 @@ pub fn features_without_encoder(
 /// bits of the product depend on both.
 fn pair_bin(pair: &[u16]) -> usize {
     let both = pair.iter().fold(0u16, |both, token| (both << 8) | (token & 0xff));
-    (usize::from(both.wrapping_mul(40_503)) * PAIR_BINS) >> 16
+    (u32::from(both).wrapping_mul(2_654_435_761) >> (u32::BITS - PAIR_BINS.ilog2())) as usize
 }
 
 /// How often each bin is met in each text, as shares of all.

@@ -4,7 +4,6 @@
 use std::path::{Path, PathBuf};
 
 use sedge_augment::{AugmentError, ImageAugment, TextAugment, WindowAugment};
-use sedge_models::Modality;
 use sedge_models::architecture::{Architecture, ArchitectureError};
 use sedge_models::compile::MAX_MICRO_BATCHES;
 use serde::{Deserialize, Serialize};

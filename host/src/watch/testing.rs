@@ -45,7 +45,8 @@ pub(super) fn data(modality: Modality) -> Arc<Dataset> {
     };
     let ids = (0..SAMPLES as u32).map(|i| i % 2).collect();
     let labels = Labels { ids, names: vec!["calm".into(), "<busy>".into()] };
-    let order = (0..SAMPLES as u64).map(|i| i * 640_000_000).collect();
+    let apart = if modality == Modality::Text { 1 } else { 640_000_000 };
+    let order = (0..SAMPLES as u64).map(|i| i * apart).collect();
     let groups = (0..SAMPLES as u32).map(|i| if modality == Modality::Image { i } else { i / 6 }).collect();
     Arc::new(Dataset::new(samples, Some(labels), groups, order).unwrap())
 }
