@@ -113,5 +113,8 @@ fn readme_gives_both_commands() {
     );
     assert_eq!(commands("cargo test "), 1, "README.md gives one test command; `.ci/run` runs that line");
     let ci = std::fs::read_to_string(root().join(".ci/run")).unwrap();
-    assert!(!ci.contains("cargo test --workspace"), "`.ci/run` repeats the README's command, which would go stale");
+    assert!(
+        !ci.contains("cargo test --workspace"),
+        "`.ci/run` repeats the README's command, which would go stale"
+    );
 }
