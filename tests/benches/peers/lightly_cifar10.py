@@ -6,7 +6,7 @@ METHOD is simclr, mocov2, rotation or mae. Network, batch, optimiser, schedule, 
 temperature are those that `sedge compare host/configs/compare-images.toml` has for the method; losses, queue,
 momentum, masking and transforms are lightly's. lightly has no rotation loss: cross entropy stands for it. mae
 trains lightly's transformer, which has a class token beside the patches; its embedding is the patches' mean.
-Needs torch, torchvision, timm, lightly, pyarrow and onnx.
+Weights begin as PyTorch draws them. Needs torch, torchvision, timm, lightly, pyarrow and onnx.
 """
 
 import argparse
@@ -34,7 +34,8 @@ from nets import InvertedResidual, convolution
 warnings.filterwarnings("ignore")
 BATCH, SIDE = 128, 32
 TEMPERATURE = {"simclr": 0.5, "mocov2": 0.2}
-QUEUE, MOMENTUM, PROJECTION, MOCO_HIDDEN = 4096, 0.99, 64, 256
+SIMCLR_OUT = 32
+QUEUE, MOMENTUM, MOCO_HIDDEN, MOCO_OUT = 4096, 0.99, 256, 64
 MASK_RATIO = 0.75
 
 
@@ -59,7 +60,7 @@ class SimClr(nn.Module):
         super().__init__()
         self.encoder = ImageTiny()
         width = self.encoder.width
-        self.head = SimCLRProjectionHead(width, width, PROJECTION, num_layers=2, batch_norm=False)
+        self.head = SimCLRProjectionHead(width, width, SIMCLR_OUT, num_layers=2, batch_norm=False)
         self.loss = NTXentLoss(TEMPERATURE["simclr"])
 
     def forward(self, views):
@@ -71,11 +72,11 @@ class Moco(nn.Module):
     def __init__(self):
         super().__init__()
         self.encoder = ImageTiny()
-        self.head = MoCoProjectionHead(self.encoder.width, MOCO_HIDDEN, PROJECTION)
+        self.head = MoCoProjectionHead(self.encoder.width, MOCO_HIDDEN, MOCO_OUT)
         self.teacher, self.teacher_head = copy.deepcopy(self.encoder), copy.deepcopy(self.head)
         utils.deactivate_requires_grad(self.teacher)
         utils.deactivate_requires_grad(self.teacher_head)
-        self.loss = NTXentLoss(TEMPERATURE["mocov2"], memory_bank_size=(QUEUE, PROJECTION))
+        self.loss = NTXentLoss(TEMPERATURE["mocov2"], memory_bank_size=(QUEUE, MOCO_OUT))
 
     def forward(self, views):
         utils.update_momentum(self.encoder, self.teacher, MOMENTUM)
