@@ -1,6 +1,6 @@
 //! The pins of a board: a button for labels, a light for the daemon's state, a sensor's interrupt.
 //!
-//! Through rppal on a Raspberry Pi, the kernel's GPIO character device elsewhere (with the feature `linux`),
+//! Through rppal on a Raspberry Pi, the kernel's GPIO character device elsewhere,
 //! or simulated; behind `embedded-hal`'s traits, where high means *on* whatever the wiring is.
 
 use std::sync::Arc;
@@ -12,7 +12,6 @@ use embedded_hal::digital::{self, ErrorKind, ErrorType, InputPin, OutputPin};
 use crate::board::{Driver, Line, PinSpec, PinsSpec};
 
 /// What the kernel and its tools show as the user of a line.
-#[cfg(feature = "linux")]
 const CONSUMER: &str = "sedged";
 
 /// A pin that cannot be had or used.
@@ -28,14 +27,6 @@ pub enum PinError {
         line: String,
         /// What the system said.
         said: String,
-    },
-    /// This program was built without that driver.
-    #[error(
-        "the board's pins ask for the driver {driver:?}, and this program was built without it; build it with --features linux"
-    )]
-    NotBuilt {
-        /// The driver asked for.
-        driver: Driver,
     },
 }
 
@@ -88,7 +79,6 @@ pub struct Input {
 
 enum ReachedInput {
     Rppal(Box<rppal::gpio::InputPin>),
-    #[cfg(feature = "linux")]
     Linux(linux_embedded_hal::gpio_cdev::LineEventHandle),
     Simulated(Arc<AtomicBool>),
 }
@@ -103,7 +93,6 @@ pub struct Output {
 enum ReachedOutput {
     Rppal(Box<rppal::gpio::OutputPin>),
     /// With its name and line, for when it fails.
-    #[cfg(feature = "linux")]
     Linux(linux_embedded_hal::CdevPin, &'static str, Line),
     Simulated(Arc<AtomicBool>),
 }
@@ -115,7 +104,6 @@ macro_rules! named_only {
             fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
                 f.write_str(match self {
                     Self::Rppal(_) => "rppal",
-                    #[cfg(feature = "linux")]
                     Self::Linux(..) => "linux",
                     Self::Simulated(_) => "simulated",
                 })
@@ -137,7 +125,6 @@ fn rppal_pin(name: &'static str, line: &Line) -> Result<rppal::gpio::Pin, PinErr
     rppal::gpio::Gpio::new().and_then(|gpio| gpio.get(number)).map_err(|error| failed(name, line, &error))
 }
 
-#[cfg(feature = "linux")]
 fn kernel_line(
     spec: &PinsSpec,
     name: &'static str,
@@ -175,7 +162,6 @@ impl Input {
                 input.set_interrupt(trigger, None).map_err(|error| failed(name, line, &error))?;
                 ReachedInput::Rppal(Box::new(input))
             }
-            #[cfg(feature = "linux")]
             Driver::Linux => {
                 use linux_embedded_hal::gpio_cdev::{EventRequestFlags, LineRequestFlags};
                 let edge =
@@ -184,8 +170,6 @@ impl Input {
                     kernel_line(spec, name, line)?.events(LineRequestFlags::INPUT, edge, CONSUMER);
                 ReachedInput::Linux(requested.map_err(|error| failed(name, line, &error))?)
             }
-            #[cfg(not(feature = "linux"))]
-            Driver::Linux => return Err(PinError::NotBuilt { driver: spec.driver }),
         };
         Ok(Self { name, line: line.clone(), active_low: pin.active_low, reached })
     }
@@ -204,7 +188,6 @@ impl Input {
                     pin.poll_interrupt(false, Some(longest)).map_err(|error| failed(name, &line, &error))?;
                 Ok(event.is_some())
             }
-            #[cfg(feature = "linux")]
             ReachedInput::Linux(events) => {
                 use rustix::event::{PollFd, PollFlags, Timespec, poll};
                 let span = Timespec {
@@ -233,7 +216,6 @@ impl Input {
         match &self.reached {
             ReachedInput::Simulated(level) => Ok(level.load(Ordering::SeqCst)),
             ReachedInput::Rppal(pin) => Ok(pin.is_high()),
-            #[cfg(feature = "linux")]
             ReachedInput::Linux(events) => {
                 let value = events.get_value();
                 value.map(|value| value != 0).map_err(|error| failed(self.name, &self.line, &error))
@@ -267,7 +249,6 @@ impl Output {
                 let driven = if pin.active_low { free.into_output_high() } else { free.into_output_low() };
                 ReachedOutput::Rppal(Box::new(driven))
             }
-            #[cfg(feature = "linux")]
             Driver::Linux => {
                 use linux_embedded_hal::gpio_cdev::LineRequestFlags;
                 let said = |error: &dyn std::fmt::Display| failed(name, line, error);
@@ -278,8 +259,6 @@ impl Output {
                 let pin = linux_embedded_hal::CdevPin::new(handle).map_err(|error| said(&error))?;
                 ReachedOutput::Linux(pin, name, line.clone())
             }
-            #[cfg(not(feature = "linux"))]
-            Driver::Linux => return Err(PinError::NotBuilt { driver: spec.driver }),
         };
         Ok(Self { active_low: pin.active_low, reached })
     }
@@ -297,7 +276,6 @@ impl Output {
             ReachedOutput::Simulated(wire) => wire.store(level, Ordering::SeqCst),
             ReachedOutput::Rppal(pin) if level => pin.set_high(),
             ReachedOutput::Rppal(pin) => pin.set_low(),
-            #[cfg(feature = "linux")]
             ReachedOutput::Linux(pin, name, line) => {
                 let driven = pin.set_state(digital::PinState::from(level));
                 driven.map_err(|error| failed(name, line, &error))?;
@@ -364,10 +342,6 @@ mod tests {
         let nowhere = PinsSpec { device: Some("/dev/gpiochip250".into()), ..jetson };
         let error = Pins::open(&nowhere).map(|_| ()).unwrap_err();
         let text = error.to_string();
-        if cfg!(feature = "linux") {
-            assert!(text.contains("label_button") && text.contains("PAC.06"), "{text}");
-        } else {
-            assert_eq!(error, PinError::NotBuilt { driver: Driver::Linux });
-        }
+        assert!(text.contains("label_button") && text.contains("PAC.06"), "{text}");
     }
 }

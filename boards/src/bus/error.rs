@@ -4,8 +4,6 @@ use std::path::PathBuf;
 
 use embedded_hal::{i2c, spi};
 
-use crate::board::Driver;
-
 /// A bus that could not be opened.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -38,18 +36,6 @@ pub enum OpenBusError {
         device: PathBuf,
         /// What the system said.
         said: String,
-    },
-    /// This program was built without that driver.
-    #[error(
-        "the board's bus {bus} asks for the driver {driver:?}, and this program was built without it; build it with --features {feature}"
-    )]
-    NotBuilt {
-        /// The bus's name in the board file.
-        bus: String,
-        /// The driver asked for.
-        driver: Driver,
-        /// The cargo feature that brings it.
-        feature: &'static str,
     },
     /// The sensor is on no bus of this board.
     #[error("the sensor {sensor} is on no bus of the board {board} that this program can open")]

@@ -28,7 +28,6 @@ pub enum I2cBus {
     /// Through rppal.
     Rppal(Box<rppal::i2c::I2c>),
     /// Through linux-embedded-hal.
-    #[cfg(feature = "linux")]
     Linux(Box<linux_embedded_hal::I2cdev>),
     /// Simulated.
     Simulated(Box<SimulatedI2c>),
@@ -40,7 +39,6 @@ pub enum SpiBus {
     /// Through rppal.
     Rppal(Box<rppal::spi::SimpleHalSpiDevice>),
     /// Through linux-embedded-hal.
-    #[cfg(feature = "linux")]
     Linux(Box<linux_embedded_hal::SpidevDevice>),
 }
 
@@ -96,14 +94,11 @@ impl I2cBus {
                 let opened = rppal::i2c::I2c::with_bus(number);
                 Ok(Self::Rppal(Box::new(opened.map_err(|error| system(bus, &error))?)))
             }
-            #[cfg(feature = "linux")]
             Driver::Linux => {
                 present(bus)?;
                 let opened = linux_embedded_hal::I2cdev::new(bus.device.clone().unwrap_or_default());
                 Ok(Self::Linux(Box::new(opened.map_err(|error| system(bus, &error))?)))
             }
-            #[cfg(not(feature = "linux"))]
-            Driver::Linux => Err(not_built(bus)),
         }
     }
 }
@@ -119,7 +114,6 @@ impl SpiBus {
                 present(bus)?;
                 Ok(Self::Rppal(Box::new(rppal::spi::SimpleHalSpiDevice::new(rppal_spi(bus)?))))
             }
-            #[cfg(feature = "linux")]
             Driver::Linux => {
                 use linux_embedded_hal::spidev::{SpiModeFlags, SpidevOptions};
                 present(bus)?;
@@ -134,8 +128,6 @@ impl SpiBus {
                 device.0.configure(&options).map_err(|error| system(bus, &error))?;
                 Ok(Self::Linux(Box::new(device)))
             }
-            #[cfg(not(feature = "linux"))]
-            Driver::Linux => Err(not_built(bus)),
             Driver::Simulated => Err(OpenBusError::System {
                 bus: bus.name.clone(),
                 device: bus.device.clone().unwrap_or_default(),
@@ -188,11 +180,6 @@ fn system(bus: &BusSpec, said: &dyn std::fmt::Display) -> OpenBusError {
     OpenBusError::System { bus: bus.name.clone(), device, said: said.to_string() }
 }
 
-#[cfg(not(feature = "linux"))]
-fn not_built(bus: &BusSpec) -> OpenBusError {
-    OpenBusError::NotBuilt { bus: bus.name.clone(), driver: bus.driver, feature: "linux" }
-}
-
 /// A fault of the kernel's, and whether its number says that nobody acknowledged.
 fn fault(said: String, number: Option<i32>) -> BusFault {
     BusFault { no_acknowledge: number.is_some_and(|number| NOBODY.contains(&number)), said }
@@ -212,7 +199,6 @@ impl I2c for I2cBus {
                 };
                 fault(error.to_string(), number)
             }),
-            #[cfg(feature = "linux")]
             Self::Linux(bus) => I2c::<i2c::SevenBitAddress>::transaction(bus.as_mut(), address, operations)
                 .map_err(|error| {
                     let nobody = matches!(i2c::Error::kind(&error), i2c::ErrorKind::NoAcknowledge(_));
@@ -237,7 +223,6 @@ impl SpiDevice for SpiBus {
             Self::Rppal(device) => {
                 device.transaction(operations).map_err(|error| fault(error.to_string(), None))
             }
-            #[cfg(feature = "linux")]
             Self::Linux(device) => {
                 device.transaction(operations).map_err(|error| fault(error.to_string(), None))
             }
@@ -325,14 +310,10 @@ mod tests {
     }
 
     #[test]
-    fn a_driver_that_was_not_built_in_is_said_or_finds_no_bus() {
+    fn a_bus_of_another_kernel_is_missing_here() {
         let board = changed("jetson-orin-nano", "/dev/i2c-7", "/dev/i2c-255");
         let error = open(&board, &board.sensors[0]).unwrap_err();
-        if cfg!(feature = "linux") {
-            assert!(matches!(error, OpenBusError::Missing { .. }), "{error}");
-        } else {
-            assert!(matches!(error, OpenBusError::NotBuilt { feature: "linux", .. }), "{error}");
-        }
+        assert!(matches!(error, OpenBusError::Missing { .. }), "{error}");
     }
 
     #[test]

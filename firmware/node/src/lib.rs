@@ -1,0 +1,2 @@
+//! The microcontroller node.
+#![no_std]

@@ -1,0 +1,2 @@
+//! The serial protocol.
+#![no_std]

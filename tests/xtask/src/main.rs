@@ -1,0 +1,3 @@
+//! What the project does beside building.
+
+fn main() {}
