@@ -140,7 +140,7 @@ impl Pipe {
             (written.ended, written.discarded)
         };
         // A program that closed its output ends by itself in a moment, and then says how.
-        let status = if ended && has_ended(&self.child, GRACE) { self.end() } else { None };
+        let status = if ended && self.has_ended(GRACE) { self.end() } else { None };
         let errors = self.shared.lock().errors.text();
         match ended {
             true => CameraError::Ended { camera, program, status, errors },
@@ -158,14 +158,31 @@ impl Pipe {
         let group = Pid::from_child(&self.child);
         // Until it is reaped its number is no other's. A group that has gone is no failure.
         let _ = kill_process_group(group, Signal::TERM);
-        has_ended(&self.child, GRACE);
+        self.has_ended(GRACE);
         let _ = kill_process_group(group, Signal::KILL);
-        if !has_ended(&self.child, 2 * GRACE) {
+        if !self.has_ended(2 * GRACE) {
             tracing::warn!(program = self.program, "a camera's program does not end");
         }
         let status = self.child.try_wait().ok().flatten();
         self.reaped = status.is_some();
         status
+    }
+
+    /// Whether the program ends within this time. It is not reaped. The system tells nobody of an end, so it is
+    /// looked for, and at once when the output is closed.
+    fn has_ended(&self, limit: Duration) -> bool {
+        let begun = Instant::now();
+        let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+        loop {
+            match waitid(WaitId::Pid(Pid::from_child(&self.child)), options) {
+                Ok(None) | Err(rustix::io::Errno::INTR) if begun.elapsed() < limit => {
+                    drop(self.shared.changed.wait_timeout(self.shared.lock(), Duration::from_millis(5)));
+                }
+                Ok(None) => return false,
+                // Ended, or no child any more.
+                _ => return true,
+            }
+        }
     }
 }
 
@@ -176,22 +193,6 @@ impl Drop for Pipe {
         if let Some(reader) = self.reader.take() {
             // It looks at `unwanted` ten times a second, and cannot panic.
             let _ = reader.join();
-        }
-    }
-}
-
-/// Whether a child ends within this time. It is not reaped.
-fn has_ended(child: &Child, limit: Duration) -> bool {
-    let begun = Instant::now();
-    let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
-    loop {
-        match waitid(WaitId::Pid(Pid::from_child(child)), options) {
-            Ok(None) | Err(rustix::io::Errno::INTR) if begun.elapsed() < limit => {
-                std::thread::sleep(Duration::from_millis(5));
-            }
-            Ok(None) => return false,
-            // Ended, or no child any more.
-            _ => return true,
         }
     }
 }
