@@ -96,8 +96,7 @@ fn has_library(rustc: &str, target: &str) -> bool {
 /// Runs a command to its end; its last words are in the error.
 pub(crate) fn finish(command: &mut Command) -> Result<Vec<u8>, TaskError> {
     let program = format!("{command:?}");
-    let output =
-        command.output().map_err(|source| TaskError::Start { program: program.clone(), source })?;
+    let output = command.output().map_err(|source| TaskError::Start { program: program.clone(), source })?;
     if output.status.success() {
         return Ok(output.stdout);
     }
