@@ -88,7 +88,7 @@ fn has_library(rustc: &str, target: &str) -> bool {
     let folder = folder.map(|output| PathBuf::from(String::from_utf8_lossy(&output.stdout).trim()));
     let has_core = |folder: PathBuf| {
         let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
-        entries.into_iter().any(|entry| entry.file_name().to_string_lossy().starts_with("libstd-"))
+        entries.into_iter().any(|entry| entry.file_name().to_string_lossy().starts_with("libcore-"))
     };
     folder.is_some_and(has_core)
 }
