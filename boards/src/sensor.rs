@@ -127,6 +127,17 @@ impl BoardSensor {
         }
     }
 
+    /// Has the chip drive its interrupt pin with every new sample, and answers whether it can.
+    ///
+    /// # Errors
+    /// [`OpenSensorError::Chip`].
+    pub fn start_interrupt(&mut self) -> Result<bool, OpenSensorError> {
+        match self {
+            Self::Chip(device) => Ok(device.start_interrupt()?),
+            Self::Iio(_) => Ok(false),
+        }
+    }
+
     /// Takes samples out of the chip's queue, the oldest first, and answers how many; see [`Device::drain`].
     ///
     /// # Errors
