@@ -232,3 +232,36 @@ fn a_board_without_what_the_encoder_reads_is_refused() {
     assert!(matches!(&error, LiveError::Lacks { .. }) && error.to_string().contains("virtual-pi"), "{error}");
     Live::start(plan("sim", Modality::Imu), at(0), 0).map(|_| ()).unwrap();
 }
+
+#[test]
+fn the_label_button_is_heard_with_its_number_and_the_light_shines() {
+    use sedge_boards::board::{Line, PinSpec, PinsSpec};
+    let pin = |line, active_low| Some(PinSpec { line: Line::Number(line), header: None, active_low });
+    let spec = PinsSpec {
+        driver: Driver::Simulated,
+        device: None,
+        label_button: pin(17, true),
+        status_led: pin(27, false),
+        data_ready: None,
+    };
+    let Pins { label_button, status_led, .. } = Pins::open(&spec).unwrap();
+    let wire = label_button.as_ref().unwrap().simulated_level().unwrap();
+    let (sender, inbox) = sync_channel(4);
+    let outbox = Outbox::new(sender, Arc::new(Overrun::default()));
+    let stop = Arc::new(AtomicBool::new(false));
+    let (light, clock) = (Light::new(), Clock::new(at(5_000)));
+    let panel = Panel { button: label_button, presses: 2, led: status_led, light, clock, stop: stop.clone() };
+    let thread = panel.serve(outbox).unwrap();
+    for wanted in [3, 4] {
+        wire.store(false, Ordering::SeqCst);
+        let said = inbox.recv_timeout(Duration::from_secs(10)).unwrap();
+        assert!(
+            matches!(said, Said::Label { at: when, press } if press == wanted && when >= at(5_000)),
+            "{said:?}"
+        );
+        wire.store(true, Ordering::SeqCst);
+        std::thread::park_timeout(Duration::from_millis(200));
+    }
+    stop.store(true, Ordering::Release);
+    thread.join().unwrap();
+}
