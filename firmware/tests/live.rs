@@ -147,6 +147,26 @@ fn a_hot_board_and_a_full_one_embed_and_rest_from_adapting() {
 }
 
 #[test]
+fn a_cameras_program_that_ends_is_started_again() {
+    let place = Place::new(image_bundle());
+    // Twelve grey frames of noise at ten a second, and no more.
+    let frames = "for n in 1 2 3 4 5 6 7 8 9 10 11 12; do head -c 4096 /dev/urandom; sleep 0.1; done";
+    let command = format!("kind = \"pipe\"\nformat = \"grey\"\ncommand = [\"sh\", \"-c\", \"{frames}\"]");
+    let text =
+        Board::text_of("sim").unwrap().replace("kind = \"simulated\"\nwidth", &format!("{command}\nwidth"));
+    let path = place.path("pipe.toml");
+    std::fs::write(&path, text.replace("rate_hz = 20", "rate_hz = 10")).unwrap();
+    let summary = run(&config(&place, &format!("board:{}", path.display()), "out", 7.0)).unwrap();
+    assert!(summary.balances(), "{summary:#?}");
+    let events = lines(&place.path("out").join("events.jsonl"));
+    let changes = changes(&events, "eye");
+    assert_eq!(changes[..4], ["opened", "failing", "lost", "returned"], "{changes:?}");
+    let lost = events.iter().find(|event| event["change"] == "lost").unwrap();
+    assert!(!lost["reason"].as_str().unwrap().is_empty(), "{lost}");
+    assert!(summary.report.frames.used > 20, "{:?}", summary.report.frames);
+}
+
+#[test]
 fn what_cannot_be_read_is_said() {
     let place = Place::new(imu_bundle());
     let refused = |source: &str| run(&config(&place, source, "out", 1.0)).unwrap_err();
