@@ -86,7 +86,7 @@ fn a_later_session_goes_on_after_a_gap_and_counts_on() {
     assert!(first.report.windows.used >= 8, "{:?}", first.report.windows);
     let second = run(&RunConfig { seconds: Some(14.0), ..config.clone() }).unwrap();
     assert_eq!(second.sessions, 2);
-    assert!(second.balances() && second.events > first.events + 150, "{} {}", first.events, second.events);
+    assert!(second.balances() && second.events > first.events + 80, "{} {}", first.events, second.events);
     let embeddings = lines(&place.path("out").join("embeddings.jsonl"));
     let times: Vec<u64> = embeddings.iter().map(|line| line["t_ns"].as_u64().unwrap()).collect();
     let steps: Vec<u64> = times.windows(2).map(|pair| pair[1] - pair[0]).collect();
