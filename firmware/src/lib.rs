@@ -13,6 +13,7 @@ pub mod output;
 #[cfg(target_os = "linux")]
 pub mod probe;
 pub mod run;
+pub mod serial;
 mod source;
 mod summary;
 
