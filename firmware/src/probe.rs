@@ -9,9 +9,10 @@ use sedge_boards::board::{
     CameraKind, CameraSpec, Detected, Driver, Heat, HeatError, NodeSpec, PinsSpec, detect, heat,
 };
 use sedge_boards::bus::Wait;
-use sedge_boards::sensor::{BoardSensor, OpenSensorError};
+use sedge_boards::sensor::{BoardSensor, OpenSensorError, Sensor};
 use sedge_boards::{Board, BoardError};
-use sedge_readings::Measurement;
+use sedge_cameras::{BoardCamera, CameraError};
+use sedge_readings::{Measurement, NoData, Timestamp};
 use serde::Serialize;
 
 use crate::serial::{NodeError, ask};
@@ -40,6 +41,19 @@ pub enum Silence {
     /// A sensor that cannot be opened or read.
     #[error(transparent)]
     Sensor(#[from] OpenSensorError),
+    /// A camera that cannot be opened.
+    #[error(transparent)]
+    Camera(#[from] CameraError),
+    /// A camera that is open and gives no frame.
+    #[error("it is there ({what}), but its frame is missing: {}", why(*reason, said))]
+    NoFrame {
+        /// What it says of itself.
+        what: String,
+        /// Why there is no frame.
+        reason: NoData,
+        /// The same in the camera's own words.
+        said: String,
+    },
     /// Heat that cannot be read.
     #[error(transparent)]
     Heat(#[from] HeatError),
@@ -221,13 +235,15 @@ fn ask_camera(root: &Path, camera: &CameraSpec) -> Result<String, Silence> {
     match camera.kind {
         CameraKind::Simulated => Ok("simulated".to_owned()),
         CameraKind::V4l2 => {
-            let node = camera.device.clone().unwrap_or_default();
-            open_node(root, &node, "video")?;
-            // The kernel says what the device is called beside its node.
-            let number = node.file_name().unwrap_or_default();
-            let name = root.join("sys/class/video4linux").join(number).join("name");
-            let name = std::fs::read_to_string(name).unwrap_or_default();
-            Ok(if name.trim().is_empty() { "there".to_owned() } else { name.trim().to_owned() })
+            let mut open = BoardCamera::open_below(root, camera)?;
+            let what = open.describe();
+            match open.read(Timestamp::default()).value {
+                Ok(_) => Ok(what),
+                Err(reason) => {
+                    let said = open.trouble().map(ToString::to_string).unwrap_or_default();
+                    Err(Silence::NoFrame { what, reason, said })
+                }
+            }
         }
         _ => {
             let program = camera.command_line().into_iter().next().unwrap_or_default();
@@ -254,6 +270,10 @@ fn ask_node(root: &Path, node: &NodeSpec) -> Result<String, Silence> {
     }
     let state = if hello.running { "samples" } else { "waits" };
     Ok(format!("{} at a node that {state}, protocol {}", hello.chip, hello.protocol))
+}
+
+fn why(reason: NoData, said: &str) -> String {
+    if said.is_empty() { reason.to_string() } else { said.to_owned() }
 }
 
 fn ask_pins(root: &Path, pins: &PinsSpec) -> Result<String, Silence> {

@@ -70,7 +70,8 @@ struct Disturbed {
 
 impl Disturbed {
     fn random(&mut self) -> u64 {
-        self.state = self.state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        self.state =
+            self.state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         self.state >> 33
     }
 
@@ -150,7 +151,11 @@ impl Bench {
             let Some(reading) = self.link.next(Duration::from_millis(50)) else { continue };
             match reading.value {
                 Ok(sample) => {
-                    samples.push((self.begin.elapsed().as_secs_f64(), reading.at.nanos() as f64 * 1e-9, sample));
+                    samples.push((
+                        self.begin.elapsed().as_secs_f64(),
+                        reading.at.nanos() as f64 * 1e-9,
+                        sample,
+                    ));
                 }
                 Err(NoData::Lost) => lost += 1,
                 Err(_) => {}
@@ -250,7 +255,10 @@ fn the_chips_queue_is_emptied_at_its_own_pace() {
     let (samples, _) = bench.listen(4.0);
     let account = bench.link.account();
     let (median, most) = check_motion(&samples);
-    println!("{} samples; times off by {median:.3} ms, 99 % by less than {most:.3}; {account:?}", samples.len());
+    println!(
+        "{} samples; times off by {median:.3} ms, 99 % by less than {most:.3}; {account:?}",
+        samples.len()
+    );
     assert_eq!(account.hello.as_ref().unwrap().settings.rate_hz, 200);
     assert!(samples.len() > 700, "{account:?}");
     // A sample's time is known to within its period.

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use super::spec::{
     BudgetSpec, BusKind, BusSpec, CameraKind, CameraSpec, Driver, Line, NodeSpec, PinSpec, PinsSpec,
-    SensorSpec, ThermalSpec,
+    PixelFormat, SensorSpec, ThermalSpec,
 };
 use super::{Board, BoardError};
 use crate::board::chip::SensorChip;
@@ -249,10 +249,14 @@ impl Checker<'_> {
         if let Some(us) = camera.exposure_us {
             let v4l2 = camera.kind == CameraKind::V4l2;
             self.expect(v4l2, key("exposure_us"), us, "nothing, as only v4l2 sets exposures")?;
-            self.number(key("exposure_us"), us, 1..=1_000_000)?;
+            // The kernel counts exposures in units of 100 µs.
+            self.number(key("exposure_us"), us, 100..=1_000_000)?;
         }
         if camera.kind == CameraKind::V4l2 {
-            self.path(key("device"), camera.device.as_deref(), "/dev/video")?;
+            // A name by serial number or by socket stays where /dev/videoN changes.
+            let by_name = camera.device.as_ref().is_some_and(|path| path.starts_with("/dev/v4l"));
+            let folder = if by_name { "/dev/v4l/" } else { "/dev/video" };
+            self.path(key("device"), camera.device.as_deref(), folder)?;
         } else {
             self.absent(key("device"), camera.device.as_ref(), "as only v4l2 opens a device")?;
         }
@@ -265,6 +269,24 @@ impl Checker<'_> {
             self.absent(key("command"), camera.command.as_ref(), "as only a pipe runs a program")?;
         }
         let simulated = camera.kind == CameraKind::Simulated;
+        if simulated {
+            let (width, height) = (camera.width, camera.height);
+            self.expect(
+                matches!(width, 64 | 96),
+                key("width"),
+                width,
+                "64 or 96, as the camera is simulated",
+            )?;
+            let allowed = format!("{width}, as simulated frames are square");
+            self.expect(height == width, key("height"), height, allowed)?;
+        }
+        let pairs = "an even number, as pixels share their colours in this format";
+        if matches!(camera.format, Some(PixelFormat::Yuyv | PixelFormat::Nv12)) {
+            self.expect(camera.width.is_multiple_of(2), key("width"), camera.width, pairs)?;
+        }
+        if camera.format == Some(PixelFormat::Nv12) {
+            self.expect(camera.height.is_multiple_of(2), key("height"), camera.height, pairs)?;
+        }
         let (found, allowed) = match camera.format {
             Some(_) => ("given", "nothing, as a simulated camera has pixels of its own"),
             None => ("absent", "mjpeg, yuyv, nv12 or grey"),

@@ -5,6 +5,7 @@ mod acceptance;
 mod card;
 mod daemon;
 mod kernel;
+mod live;
 mod machine;
 mod records;
 
@@ -65,6 +66,6 @@ fn shell(mut machine: Machine) -> Result<(), TaskError> {
         println!("[{status}]");
         let _ = std::io::stdout().flush();
     }
-    machine.cut_power();
+    machine.cut();
     Ok(())
 }
