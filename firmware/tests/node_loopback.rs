@@ -1,8 +1,9 @@
-//! The node's core and the daemon's side of it over a pseudo-terminal that flips bits: threads, the port's own
-//! buffers and time as it passes, but no microcontroller.
+//! The node's core and the daemon's side of it over a line that flips bits: threads, buffers and time as it
+//! passes, but no microcontroller.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, missing_docs)]
 
-use std::io;
+use std::io::{self, Read, Write};
+use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -13,7 +14,6 @@ use sedge_firmware::serial::{NodeLink, Opener, Port};
 use sedge_node::{Imu, Node};
 use sedge_readings::{ImuSample, NoData, Timestamp};
 use sedge_wire::{SampleFault, Settings};
-use serial2::SerialPort;
 
 struct Counting(u32);
 
@@ -44,14 +44,15 @@ fn disturb(bytes: &mut [u8], state: &mut u64, one_in: u64) {
 }
 
 /// A node at this end of a line, until it is told to stop or the line is gone.
-fn run_node(port: &SerialPort, stop: &AtomicBool) {
+fn run_node(mut port: UnixStream, stop: &AtomicBool) {
     let begin = Instant::now();
     let mut node = Node::new(Counting(0), Settings::default(), |_| 0);
     let (mut came, mut out, mut state) = ([0; 256], [0; 1024], 9);
     while !stop.load(Ordering::Relaxed) {
         let count = match port.read(&mut came) {
+            Ok(0) => return,
             Ok(count) => count,
-            Err(error) if error.kind() == io::ErrorKind::TimedOut => 0,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => 0,
             Err(_) => return,
         };
         disturb(&mut came[..count], &mut state, 500);
@@ -64,20 +65,20 @@ fn run_node(port: &SerialPort, stop: &AtomicBool) {
 }
 
 #[test]
-fn over_a_terminal_with_bit_errors_and_an_unplugging_what_comes_is_true() {
+fn over_a_line_with_bit_errors_and_an_unplugging_what_comes_is_true() {
     let stop = Arc::new(AtomicBool::new(false));
     let stopped = Arc::clone(&stop);
-    // Each opening is a new terminal with a new node; the first is unplugged after a while.
+    // Each opening is a new line with a new node; the first is unplugged after a while.
     let unplug = Arc::new(AtomicBool::new(false));
     let unplugged = Arc::clone(&unplug);
     let mut opened = 0;
     let opener: Opener = Box::new(move || {
-        let (mut host, mut node) = SerialPort::pair()?;
-        host.set_read_timeout(Duration::from_millis(5))?;
-        node.set_read_timeout(Duration::from_millis(1))?;
+        let (host, node) = UnixStream::pair()?;
+        host.set_read_timeout(Some(Duration::from_millis(5)))?;
+        node.set_read_timeout(Some(Duration::from_millis(1)))?;
         let stop = if opened == 0 { Arc::clone(&unplugged) } else { Arc::clone(&stopped) };
         opened += 1;
-        std::thread::spawn(move || run_node(&node, &stop));
+        std::thread::spawn(move || run_node(node, &stop));
         Ok(Box::new(host) as Box<dyn Port>)
     });
     let spec = NodeSpec {
