@@ -12,7 +12,7 @@ use crate::payload::{BoardFile, BundleFile, Content, Daemon, MAX_BUNDLE_BYTES};
 use crate::remote::{Connection, Facts, Input, Remote, value};
 use crate::slot::{BOARD, BUNDLE, DAEMON, RECORD, SUMS, UNIT};
 use crate::status::{SlotState, Status, log_in, not_understood, survey};
-use crate::unit::{prepare_unit, unit};
+use crate::units::{prepare_unit, unit};
 use crate::{DeployError, Prefix, Slot, SlotRecord, cross};
 
 /// What is being done.
@@ -259,7 +259,7 @@ impl Deployment {
         };
         let line = record.to_line()?;
         sender.send(RECORD, "644", Content::of_text(&line)?, progress)?;
-        progress(Step::Install, crate::unit::PREPARE_UNIT);
+        progress(Step::Install, crate::units::PREPARE_UNIT);
         let prepare = prepare_unit(&prefix);
         let arguments = [prefix.as_str(), settle_script(), &prepare];
         remote.run(Step::Install, include_str!("scripts/install.sh"), &arguments, Input::Nothing)?;

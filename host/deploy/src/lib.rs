@@ -2,8 +2,7 @@
 //!
 //! - [`flash`]: over ssh, into the slot that is not in service, tried there, and confirmed or taken back;
 //! - [`status`]: what lies on a board and how it is;
-//! - [`image`]: the same slots written into a card's image or its mounted folder, before the board ever ran;
-//! - [`unit`]: the systemd units; [`elf`]: what a program needs of its machine; [`cross`]: building it;
+//! - [`units`]: the systemd units; [`elf`]: what a program needs of its machine; [`cross`]: building it;
 //! - [`names`], [`payload`], [`remote`]: what comes in from outside, checked.
 //!
 //! What runs on the board is POSIX shell (`src/scripts`), so it needs nothing but coreutils or busybox, and systemd.
@@ -17,7 +16,7 @@ pub mod payload;
 pub mod remote;
 mod slot;
 pub mod status;
-pub mod unit;
+pub mod units;
 
 pub use error::DeployError;
 pub use names::{Host, Prefix};

@@ -9,8 +9,6 @@ use sedge_boards::board::{CameraKind, Driver};
 
 use crate::Prefix;
 
-/// Where systemd looks for the units of an administrator.
-pub(crate) const UNITS: &str = "/etc/systemd/system";
 /// The daemon's unit.
 pub const UNIT: &str = "sedged.service";
 /// The unit that runs before it at boot.
