@@ -88,7 +88,7 @@ fn has_library(rustc: &str, target: &str) -> bool {
     let folder = folder.map(|output| PathBuf::from(String::from_utf8_lossy(&output.stdout).trim()));
     let has_core = |folder: PathBuf| {
         let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
-        entries.into_iter().any(|entry| entry.file_name().to_string_lossy().starts_with("libstd-"))
+        entries.into_iter().any(|entry| entry.file_name().to_string_lossy().starts_with("libcore-"))
     };
     folder.is_some_and(has_core)
 }
@@ -96,8 +96,7 @@ fn has_library(rustc: &str, target: &str) -> bool {
 /// Runs a command to its end; its last words are in the error.
 pub(crate) fn finish(command: &mut Command) -> Result<Vec<u8>, TaskError> {
     let program = format!("{command:?}");
-    let output =
-        command.output().map_err(|source| TaskError::Start { program: program.clone(), source })?;
+    let output = command.output().map_err(|source| TaskError::Start { program: program.clone(), source })?;
     if output.status.success() {
         return Ok(output.stdout);
     }

@@ -35,11 +35,6 @@ impl Card {
         finish(make.args(["-q", "-F", "-d"]).arg(&tree).arg(&image))?;
         Ok(Self { image })
     }
-
-    /// A file of the card, for a machine that is off.
-    pub(super) fn read(&self, path: &str) -> Result<Vec<u8>, TaskError> {
-        finish(Command::new(need("debugfs")?).args(["-R", &format!("cat {path}")]).arg(&self.image))
-    }
 }
 
 /// The root of the repository that this program was built from.

@@ -88,7 +88,8 @@ fn pack(work: &Path, root: &Path, modules: &Path, ramdisk: &Path) -> Result<(), 
     for library in LIBRARIES {
         let from = Path::new(LIBRARY_FOLDER).join(library);
         if !from.is_file() {
-            let what = format!("`{}` of Debian's libc6-arm64-cross and libgcc-s1-arm64-cross", from.display());
+            let what =
+                format!("`{}` of Debian's libc6-arm64-cross and libgcc-s1-arm64-cross", from.display());
             return Err(TaskError::Missing { what, mend: INSTALL });
         }
         copy(&from, &tree.join("lib").join(library))?;
@@ -113,7 +114,8 @@ fn copy_modules(modules: &Path, into: &Path) -> Result<Vec<String>, TaskError> {
     let mut order: Vec<String> = vec![];
     for module in MODULES {
         let ending = format!("/{module}.ko");
-        let line = dependencies.lines().find(|line| line.split(':').next().is_some_and(|f| f.ends_with(&ending)));
+        let line =
+            dependencies.lines().find(|line| line.split(':').next().is_some_and(|f| f.ends_with(&ending)));
         let Some((file, needs)) = line.and_then(|line| line.split_once(':')) else {
             let found = format!("{} has no {module}", list.display());
             return Err(TaskError::Claim { claim: "Debian's kernel has the modules of a Pi", found });

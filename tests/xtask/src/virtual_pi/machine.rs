@@ -61,7 +61,11 @@ impl Machine {
         let mut machine = Self { qemu, console, monitor, pending: vec![], commands: 0 };
         machine.console.set_read_timeout(Some(LOOK)).map_err(TaskError::io("cannot use", &sockets))?;
         let patience = Some(Duration::from_secs(30));
-        machine.monitor.get_ref().set_read_timeout(patience).map_err(TaskError::io("cannot use", &sockets))?;
+        machine
+            .monitor
+            .get_ref()
+            .set_read_timeout(patience)
+            .map_err(TaskError::io("cannot use", &sockets))?;
         machine.ask(&json!({"execute": "qmp_capabilities"}))?;
         machine.wait("boot", BOOT, |text| text.contains("@@ready").then_some(()))?;
         Ok(machine)
@@ -82,7 +86,11 @@ impl Machine {
         self.pending.clear();
         let line = format!("{command}\n");
         let sent = self.console.write_all(line.as_bytes());
-        sent.map_err(|source| TaskError::Io { doing: "cannot write to", path: "the console".into(), source })?;
+        sent.map_err(|source| TaskError::Io {
+            doing: "cannot write to",
+            path: "the console".into(),
+            source,
+        })?;
         let end = format!("@@end {} ", self.commands);
         self.wait(&format!("finish `{command}`"), within, |text| {
             let at = text.find(&end)?;
@@ -100,7 +108,7 @@ impl Machine {
     }
 
     /// Cuts the power, as a battery does that falls out: nothing is told, nothing is flushed.
-    pub(super) fn cut_power(mut self) {
+    pub(super) fn cut(&mut self) {
         let _ = self.qemu.kill();
         let _ = self.qemu.wait();
     }
@@ -138,7 +146,8 @@ impl Machine {
                 self.pending.clear();
                 return Ok(value);
             }
-            let late = |text: &str| TaskError::Late { what: what.to_owned(), within, console: tail(text, 30) };
+            let late =
+                |text: &str| TaskError::Late { what: what.to_owned(), within, console: tail(text, 30) };
             match self.console.read(&mut buffer) {
                 Ok(0) => return Err(late(&text)),
                 Ok(n) => self.pending.extend_from_slice(&buffer[..n]),
@@ -154,18 +163,11 @@ impl Machine {
 
 impl Drop for Machine {
     fn drop(&mut self) {
-        let _ = self.qemu.kill();
-        let _ = self.qemu.wait();
+        self.cut();
     }
 }
 
-fn start(
-    boot: &Boot,
-    card: &Path,
-    console: &Path,
-    monitor: &Path,
-    log: &Path,
-) -> Result<Child, TaskError> {
+fn start(boot: &Boot, card: &Path, console: &Path, monitor: &Path, log: &Path) -> Result<Child, TaskError> {
     let mut command = Command::new(need("qemu-system-aarch64")?);
     command.args(["-M", "raspi3b", "-display", "none", "-no-reboot"]);
     command.arg("-kernel").arg(&boot.kernel).arg("-dtb").arg(&boot.device_tree);
@@ -197,7 +199,11 @@ fn connect(socket: &PathBuf, qemu: &mut Child) -> Result<UnixStream, TaskError> 
             Err(source) => {
                 let ended = qemu.try_wait().ok().flatten();
                 if ended.is_some() || Instant::now() > deadline {
-                    return Err(TaskError::Io { doing: "cannot reach QEMU at", path: socket.clone(), source });
+                    return Err(TaskError::Io {
+                        doing: "cannot reach QEMU at",
+                        path: socket.clone(),
+                        source,
+                    });
                 }
                 std::thread::park_timeout(LOOK);
             }

@@ -65,6 +65,6 @@ fn shell(mut machine: Machine) -> Result<(), TaskError> {
         println!("[{status}]");
         let _ = std::io::stdout().flush();
     }
-    machine.cut_power();
+    machine.cut();
     Ok(())
 }
