@@ -192,13 +192,6 @@ impl Checkpoint {
         written.map_err(|source| OutputError::Io { step: "writing", path: path.to_owned(), source })
     }
 
-    #[cfg(test)]
-    fn encode(&self) -> Result<Vec<u8>, OutputError> {
-        let mut bytes = vec![];
-        self.write_to(&mut bytes, Path::new(CHECKPOINT_FILE))?;
-        Ok(bytes)
-    }
-
     fn decode(bytes: &[u8]) -> Result<Self, CheckpointError> {
         let damaged = |what: &str| CheckpointError::Damaged { what: what.into() };
         let body = bytes.len().checked_sub(DIGEST).filter(|length| *length >= PREFIX);
