@@ -121,6 +121,17 @@ impl<R: Registers> Device<R> {
         Ok(true)
     }
 
+    /// Has the chip drive its interrupt pin with every new sample, and answers whether it can.
+    ///
+    /// # Errors
+    /// [`SensorError`] of its driver.
+    pub fn start_interrupt(&mut self) -> Result<bool, SensorError<R::Error>> {
+        match self {
+            Self::Bmi(chip) => chip.start_interrupt().map(|()| true),
+            _ => Ok(false),
+        }
+    }
+
     /// Takes samples out of the chip's queue, the oldest first, and answers how many; none where
     /// [`Device::start_queue`] said that there is no queue.
     ///

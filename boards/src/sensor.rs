@@ -115,6 +115,47 @@ impl BoardSensor {
             Self::Iio(device) => Ok(device.measure()?),
         }
     }
+
+    /// Lets the chip queue its samples, and answers whether it can.
+    ///
+    /// # Errors
+    /// [`OpenSensorError::Chip`].
+    pub fn start_queue(&mut self) -> Result<bool, OpenSensorError> {
+        match self {
+            Self::Chip(device) => Ok(device.start_queue()?),
+            Self::Iio(_) => Ok(false),
+        }
+    }
+
+    /// Has the chip drive its interrupt pin with every new sample, and answers whether it can.
+    ///
+    /// # Errors
+    /// [`OpenSensorError::Chip`].
+    pub fn start_interrupt(&mut self) -> Result<bool, OpenSensorError> {
+        match self {
+            Self::Chip(device) => Ok(device.start_interrupt()?),
+            Self::Iio(_) => Ok(false),
+        }
+    }
+
+    /// Takes samples out of the chip's queue, the oldest first, and answers how many; see [`Device::drain`].
+    ///
+    /// # Errors
+    /// The reason that readings carry in place of values.
+    pub fn drain(&mut self, into: &mut [sedge_readings::ImuSample]) -> Result<usize, NoData> {
+        match self {
+            Self::Chip(device) => device.drain(into).map_err(|error| error.no_data()),
+            Self::Iio(_) => Ok(0),
+        }
+    }
+
+    /// The simulated bus that it is on, to move the world behind it; `None` for every other.
+    pub fn simulated(&mut self) -> Option<&mut crate::bus::SimulatedI2c> {
+        match self {
+            Self::Chip(Device::Mpu(chip)) => chip.registers_mut().simulated(),
+            _ => None,
+        }
+    }
 }
 
 #[cfg(target_os = "linux")]

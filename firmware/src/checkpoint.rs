@@ -124,6 +124,12 @@ pub(crate) struct Header {
     pub(crate) first_ns: Option<u64>,
     pub(crate) embeddings_bytes: u64,
     pub(crate) events_bytes: u64,
+    /// Of a board.
+    #[serde(default)]
+    pub(crate) sensors_bytes: u64,
+    /// Presses of the label button.
+    #[serde(default)]
+    pub(crate) labels: u64,
     pub(crate) device: crate::device::Figures,
 }
 

@@ -7,7 +7,7 @@ use std::sync::atomic::AtomicBool;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use sedge_firmware::{
-    DEFAULT_STEP_BYTES, DeviceConfig, MAX_OUTPUT_BYTES, Pace, Resume, RunConfig, SourceOptions,
+    DEFAULT_STEP_BYTES, DeviceConfig, LiveOptions, MAX_OUTPUT_BYTES, Pace, Resume, RunConfig, SourceOptions,
 };
 use tracing_subscriber::EnvFilter;
 
@@ -23,9 +23,20 @@ Examples:
       inertial series
   sedged run --bundle image.sedge --source frames/ --out run --adapt off
       a folder of images, embedded only
+  sedged run --bundle image.sedge --source board --out run
+      the cameras and sensors of this board, until it is stopped
+  sedged run --bundle image.sedge --source board:mine.toml --out run
+      those that a board file names
 
 Run again with the same --out to go on from the last checkpoint; Ctrl-C and SIGTERM write one.
 Exit status: 0 done, 1 failed (the reason is on standard error), 2 wrong usage.";
+
+const STATUS_EXAMPLES: &str = "\
+Examples:
+  sedged status --out /var/lib/sedge
+  sedged status --out run --json
+
+Exit status: 0 where a daemon runs or has stopped as it was told, 1 where it is silent or there is no status.";
 
 #[cfg(target_os = "linux")]
 const PROBE_EXAMPLES: &str = "\
@@ -53,10 +64,23 @@ pub(crate) enum Command {
     /// Run a bundle over a source.
     #[command(after_help = EXAMPLES)]
     Run(Box<RunArguments>),
+    /// Say how the daemon is that writes to a folder.
+    #[command(after_help = STATUS_EXAMPLES)]
+    Status(StatusArguments),
     /// Say which board this is, and which of its devices answer.
     #[cfg(target_os = "linux")]
     #[command(after_help = PROBE_EXAMPLES)]
     Probe(ProbeArguments),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct StatusArguments {
+    /// The folder that the daemon writes to.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) out: PathBuf,
+    /// Print JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 #[cfg(target_os = "linux")]
@@ -78,7 +102,7 @@ pub(crate) struct RunArguments {
     /// The bundle: a .sedge file.
     #[arg(long, value_name = "FILE")]
     bundle: PathBuf,
-    /// sim, sim:key=value,..., an .mcap, .npz or .csv file, or a folder of images.
+    /// board, board:NAME|FILE, sim, sim:key=value,..., an .mcap, .npz or .csv file, or a folder of images.
     #[arg(long)]
     source: String,
     /// Folder for results and checkpoint.
@@ -91,11 +115,12 @@ pub(crate) struct RunArguments {
     #[arg(long, value_name = "S", value_parser = positive)]
     seconds: Option<f64>,
     /// As fast as the source gives, or at the pace of its clock.
+    /// A board is always read at the pace of its clock.
     #[arg(long, value_enum, default_value_t = PaceArgument::Fast)]
     pace: PaceArgument,
-    /// Share of time for adapting, 0 to 1.
-    #[arg(long, value_name = "F", default_value_t = DeviceConfig::default().duty, value_parser = share)]
-    duty: f32,
+    /// Share of time for adapting, 0 to 1; by default the board's, otherwise 0.25.
+    #[arg(long, value_name = "F", value_parser = share)]
+    duty: Option<f32>,
     /// Whether to adapt.
     #[arg(long, value_enum, default_value_t = Switch::On)]
     adapt: Switch,
@@ -109,9 +134,9 @@ pub(crate) struct RunArguments {
     #[arg(long, value_name = "N", default_value_t = DeviceConfig::default().steps_per_candidate)]
     steps_per_candidate: u32,
     /// Memory that a training step may take at its peak, in megabytes; a bundle whose step is planned to
-    /// take more is refused.
-    #[arg(long, value_name = "MB", default_value_t = megabytes(DEFAULT_STEP_BYTES), value_parser = positive)]
-    memory_mb: f64,
+    /// take more is refused. By default 256, and over a board no more than it gives the daemon.
+    #[arg(long, value_name = "MB", value_parser = positive)]
+    memory_mb: Option<f64>,
     /// Stated cost of a step in milliseconds of the stream, at the pace `fast`.
     #[arg(long, value_name = "MS", default_value_t = DeviceConfig::default().step_ms)]
     step_ms: u64,
@@ -130,6 +155,13 @@ pub(crate) struct RunArguments {
     /// Write the summary here too.
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
+    /// Faults put into a board's devices, to see what becomes of them: [DEVICE:]key=value,... with drop_out,
+    /// stuck, stuck_readings, bit_flip, latency_ms, unplug=AT+FOR.
+    #[arg(long, value_name = "FAULTS", hide = true)]
+    faults: Vec<String>,
+    /// Read the kernel's files below this folder.
+    #[arg(long, value_name = "DIR", default_value = "/", hide = true)]
+    root: PathBuf,
     /// Fail unless there is a checkpoint to go on from.
     #[arg(long, conflicts_with = "fresh")]
     resume: bool,
@@ -173,12 +205,12 @@ impl RunArguments {
                 PaceArgument::Fast => Pace::Fast,
                 PaceArgument::Realtime => Pace::Realtime,
             },
-            duty: self.duty,
+            duty: self.duty.unwrap_or(DeviceConfig::default().duty),
             lr: self.lr,
             pairs: self.pairs,
             steps_per_candidate: self.steps_per_candidate,
             step_ms: self.step_ms,
-            step_bytes: (self.memory_mb * 1e6) as u64,
+            step_bytes: self.memory_mb.map_or(DEFAULT_STEP_BYTES, |megabytes| (megabytes * 1e6) as u64),
             ..DeviceConfig::default()
         };
         let resume = match (self.resume, self.fresh) {
@@ -186,8 +218,15 @@ impl RunArguments {
             (false, true) => Resume::Fresh,
             (false, false) => Resume::Automatic,
         };
+        let live = LiveOptions {
+            root: self.root,
+            faults: self.faults,
+            own_duty: self.duty.is_some(),
+            own_step_bytes: self.memory_mb.is_some(),
+        };
         RunConfig {
             device,
+            live,
             source_options: SourceOptions { rate_hz: self.rate, accel_in_g: self.accel_in_g },
             seconds: self.seconds,
             resume,
@@ -198,11 +237,6 @@ impl RunArguments {
             ..RunConfig::new(self.bundle, self.source, self.out)
         }
     }
-}
-
-/// Bytes as megabytes of a million.
-fn megabytes(bytes: u64) -> f64 {
-    bytes as f64 / 1e6
 }
 
 fn positive(text: &str) -> Result<f64, String> {

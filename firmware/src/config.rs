@@ -1,9 +1,10 @@
 //! What a device can be told, and how that and a bundle become the learner's configuration.
 
 use sedge_augment::{ImageAugment, WindowAugment};
+use sedge_boards::Board;
 use sedge_core::{
-    BudgetConfig, Eviction, GuardConfig, LearnerConfig, PairingConfig, Senses, SynchroniserConfig,
-    WindowConfig,
+    BudgetConfig, Eviction, GuardConfig, LearnerConfig, PairingConfig, RestraintConfig, Senses,
+    SynchroniserConfig, WindowConfig,
 };
 use sedge_models::bundle::Manifest;
 use sedge_models::plan::Plan;
@@ -88,6 +89,8 @@ pub struct DeviceConfig {
     pub warm_up_steps: u32,
     /// Which samples become pairs.
     pub pairing: Option<PairingConfig>,
+    /// What the machine's heat and memory allow; from the board where there is one.
+    pub restraint: RestraintConfig,
     /// What may be served.
     pub guard: GuardConfig,
     /// Views of images for training.
@@ -119,6 +122,7 @@ impl Default for DeviceConfig {
             steps_per_candidate: 20,
             warm_up_steps: 20,
             pairing: None,
+            restraint: RestraintConfig::default(),
             guard: GuardConfig::default(),
             image_views: ImageAugment::mild(),
             window_views: WindowAugment::mild(),
@@ -160,8 +164,31 @@ impl DeviceConfig {
                 evaluation: Span::from_millis(self.evaluation_ms),
                 measured: self.pace == Pace::Realtime,
             },
+            restraint: self.restraint,
             guard: self.guard,
         })
+    }
+
+    /// Takes from a board what it says of heat and memory, and its pace, which is the clock's. Its shares of
+    /// time and of memory for a step too, unless the caller has its own.
+    pub(crate) fn on_board(&mut self, board: &Board, own_duty: bool, own_step_bytes: bool) {
+        let memory = u64::from(board.budget.memory_mb) << 20;
+        self.pace = Pace::Realtime;
+        if !own_duty {
+            self.duty = board.budget.duty as f32;
+        }
+        if !own_step_bytes {
+            self.step_bytes = self.step_bytes.min(memory);
+        }
+        let millicelsius = |celsius: f32| (celsius * 1e3) as i32;
+        let thermal = board.thermal.as_ref();
+        let unlimited = RestraintConfig::default();
+        self.restraint = RestraintConfig {
+            slow_millicelsius: thermal.map_or(i32::MAX, |thermal| millicelsius(thermal.slow_c)),
+            stop_millicelsius: thermal.map_or(i32::MAX, |thermal| millicelsius(thermal.stop_c)),
+            memory_bytes: memory,
+            ..unlimited
+        };
     }
 
     /// Whether a step of this plan may run: it need not fit where nothing adapts.

@@ -12,6 +12,7 @@ use sedge_models::lora::LoraError;
 use sedge_recordings::RecordingError;
 
 use crate::checkpoint::CheckpointError;
+use crate::live::LiveError;
 
 /// Failure of a device.
 #[derive(Debug, thiserror::Error)]
@@ -133,6 +134,14 @@ pub enum OutputError {
     },
 }
 
+impl OutputError {
+    /// Whether the disk is at fault, full or failing, or a file's limit: what is computed is still good, and
+    /// the next attempt may succeed.
+    pub fn is_of_the_disk(&self) -> bool {
+        matches!(self, Self::Io { .. } | Self::Full { .. })
+    }
+}
+
 fn hint(source: &io::Error) -> &'static str {
     match source.kind() {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
@@ -149,7 +158,8 @@ fn hint(source: &io::Error) -> &'static str {
 pub enum SourceError {
     /// Not a simulated drive, a folder or a known kind of file.
     #[error(
-        "`{found}` is no source; give sim, sim:key=value,..., an .mcap, .npz or .csv file, or a folder of images"
+        "`{found}` is no source; give board, board:NAME|FILE, sim, sim:key=value,..., an .mcap, .npz or .csv file, \
+         or a folder of images"
     )]
     Unknown {
         /// What was given.
@@ -205,6 +215,9 @@ pub enum RunError {
     /// The source could not be opened.
     #[error(transparent)]
     Source(#[from] SourceError),
+    /// The board cannot be read.
+    #[error(transparent)]
+    Live(#[from] LiveError),
     /// The device failed.
     #[error(transparent)]
     Device(#[from] DeviceError),

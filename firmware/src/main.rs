@@ -8,7 +8,7 @@ use std::sync::atomic::AtomicBool;
 
 use clap::Parser;
 use sedge_firmware::run::run;
-use sedge_firmware::{Report, RunError, Summary};
+use sedge_firmware::{Report, RunError, Status, Summary};
 use signal_hook::consts::{SIGINT, SIGTERM};
 
 use cli::{Cli, Command};
@@ -19,6 +19,7 @@ fn main() -> ExitCode {
     cli.start_log();
     let arguments = match cli.command {
         Command::Run(arguments) => arguments,
+        Command::Status(arguments) => return answer_status(&arguments),
         #[cfg(target_os = "linux")]
         Command::Probe(arguments) => return answer_probe(&arguments),
     };
@@ -36,15 +37,28 @@ fn main() -> ExitCode {
     }
 }
 
+fn answer_status(arguments: &cli::StatusArguments) -> ExitCode {
+    let status = match Status::read(&arguments.out) {
+        Ok(status) => status,
+        Err(error) => return failed(&chain(&error)),
+    };
+    let printed = print(&status, arguments.json);
+    if status.stopped || status.is_running() { printed } else { ExitCode::FAILURE }
+}
+
 /// A device that does not answer is no failure of the command, whose business is to say so.
 #[cfg(target_os = "linux")]
 fn answer_probe(arguments: &cli::ProbeArguments) -> ExitCode {
+    match sedge_firmware::probe::probe(&arguments.root, arguments.board.as_deref()) {
+        Ok(report) => print(&report, arguments.json),
+        Err(error) => failed(&chain(&error)),
+    }
+}
+
+/// Prints an answer as text or as JSON.
+fn print(answer: &(impl std::fmt::Display + serde::Serialize), json: bool) -> ExitCode {
     use std::io::Write;
-    let report = match sedge_firmware::probe::probe(&arguments.root, arguments.board.as_deref()) {
-        Ok(report) => report,
-        Err(error) => return failed(&chain(&error)),
-    };
-    let text = if arguments.json { serde_json::to_string_pretty(&report) } else { Ok(report.to_string()) };
+    let text = if json { serde_json::to_string_pretty(answer) } else { Ok(answer.to_string()) };
     let text = match text {
         Ok(text) => text,
         Err(error) => return failed(&chain(&error)),

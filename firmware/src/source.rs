@@ -11,6 +11,7 @@ use sedge_recordings::{
 use serde::{Deserialize, Serialize};
 
 use crate::SourceError;
+use crate::live::DeviceAccount;
 
 /// Rate of an image folder when neither the bundle nor the caller states one.
 const DEFAULT_FRAME_RATE: f32 = 10.0;
@@ -44,9 +45,9 @@ pub struct SourceOptions {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SourceIdentity {
-    /// `sim`, `mcap`, `folder` or `series`.
+    /// `sim`, `mcap`, `folder`, `series` or `board`.
     pub kind: String,
-    /// The simulated drive, or the file's name.
+    /// The simulated drive, the file's name, or the board's.
     pub name: String,
     /// Bytes of the file, or images in the folder.
     pub size: u64,
@@ -191,6 +192,9 @@ pub struct SourceAccount {
     pub lost_messages: u64,
     /// MCAP chunks that could not be read; what they held is gone.
     pub damaged_chunks: u64,
+    /// A board's cameras and sensors.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub devices: Vec<DeviceAccount>,
 }
 
 /// Messages of one MCAP topic.
@@ -227,7 +231,12 @@ impl Stream {
             failures: topic.failures.iter().map(|(reason, n)| (reason.to_string(), *n)).collect(),
         });
         let topics = topics.collect();
-        SourceAccount { topics, lost_messages: *lost_messages, damaged_chunks: *damaged_chunks }
+        SourceAccount {
+            topics,
+            lost_messages: *lost_messages,
+            damaged_chunks: *damaged_chunks,
+            devices: vec![],
+        }
     }
 }
 

@@ -127,6 +127,10 @@ pub struct Summary {
     pub report: Report,
     /// Wall time of the session in seconds.
     pub wall_s: f64,
+    /// Wall time from the session's start, the bundle's reading and self-test included, to its first embedding.
+    pub first_embedding_s: Option<f64>,
+    /// Records dropped because the disk did not take them; only over a board.
+    pub lost_records: u64,
     /// Largest resident memory of the process in bytes, where the system tells.
     pub peak_rss_bytes: Option<u64>,
 }
@@ -172,10 +176,19 @@ impl Summary {
     }
 }
 
-/// Largest resident memory of this process in bytes (`VmHWM`), where the system tells.
+/// Largest resident memory of this process in bytes, where the system tells.
 pub(crate) fn peak_rss_bytes() -> Option<u64> {
+    memory("VmHWM:")
+}
+
+/// Resident memory of this process in bytes, where the system tells.
+pub(crate) fn rss_bytes() -> Option<u64> {
+    memory("VmRSS:")
+}
+
+fn memory(field: &str) -> Option<u64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    let line = status.lines().find_map(|line| line.strip_prefix(field))?;
     let kib: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
     kib.checked_mul(1024)
 }
@@ -200,6 +213,7 @@ mod tests {
     #[test]
     #[cfg(target_os = "linux")]
     fn memory_is_told() {
-        assert!(peak_rss_bytes().unwrap() > 100_000);
+        assert!(rss_bytes().unwrap() > 100_000);
+        assert!(peak_rss_bytes().unwrap() >= rss_bytes().unwrap() / 2);
     }
 }

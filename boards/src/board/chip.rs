@@ -92,6 +92,12 @@ impl SensorChip {
         matches!(self, Mpu6050 | Mpu6500 | Mpu9250 | Icm20948 | Lsm6dsox | Bmi160 | Bmi270)
     }
 
+    /// Whether it queues its samples and the driver reads them in bursts.
+    pub const fn has_queue(self) -> bool {
+        use SensorChip::{Icm20948, Lsm6dsox, Mpu6050, Mpu6500, Mpu9250};
+        matches!(self, Mpu6050 | Mpu6500 | Mpu9250 | Icm20948 | Lsm6dsox)
+    }
+
     /// Whether it can be wired to SPI and the driver knows how.
     pub const fn has_spi(self) -> bool {
         use SensorChip::{Bme280, Bmi160, Bmi270, Icm20948, Lsm6dsox, Mpu6500, Mpu9250};

@@ -51,6 +51,19 @@ pub enum SensorRegisters {
     Spi(OverSpi<SpiBus>),
 }
 
+impl SensorRegisters {
+    /// The simulated bus, to move the world behind it; `None` on a real one.
+    pub fn simulated(&mut self) -> Option<&mut SimulatedI2c> {
+        match self {
+            Self::I2c(registers) => match registers.bus_mut() {
+                I2cBus::Simulated(bus) => Some(bus),
+                _ => None,
+            },
+            Self::Spi(_) => None,
+        }
+    }
+}
+
 impl std::fmt::Debug for SensorRegisters {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "SensorRegisters({})", self.place())

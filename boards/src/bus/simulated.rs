@@ -2,14 +2,20 @@
 //!
 //! What the driver's tests and the simulated rig need from the chip, as the register map describes
 //! it: reset values, sleep, the self-clearing reset bit, ranges that decide the counts, a register
-//! pointer that moves on with each byte, and no acknowledgement from any other address. The
+//! pointer that moves on with each byte, a queue that takes a sample with each motion and runs over, and
+//! no acknowledgement from any other address. The
 //! low-pass filter is accepted but not applied: the world behind the bus is already band-limited.
+
+use std::collections::VecDeque;
 
 use embedded_hal::i2c::{Error, ErrorKind, ErrorType, I2c, NoAcknowledgeSource, Operation};
 use sedge_readings::ImuSample;
 
 use crate::imu::convert::RawSample;
-use crate::imu::mpu_registers::{BURST_LEN, MpuChip, PWR_DEVICE_RESET, PWR_SLEEP, Register, range_index};
+use crate::imu::mpu_registers::{
+    BURST_LEN, FIFO_ACCEL_AND_GYRO, MpuChip, PWR_DEVICE_RESET, PWR_SLEEP, Register, STATUS_FIFO_OVERFLOW,
+    USER_FIFO_ENABLE, USER_FIFO_RESET, range_index,
+};
 use crate::imu::{AccelRange, GyroRange, STANDARD_GRAVITY};
 
 /// An MPU-6050's.
@@ -17,6 +23,8 @@ const CHIP_ID: u8 = MpuChip::Mpu6050.ids()[0];
 const REGISTERS: usize = 128;
 const MEASURED: core::ops::Range<usize> = 0x3B..0x3B + BURST_LEN;
 const DIE_CELSIUS: f32 = 31.0;
+/// Bytes of the queue.
+const QUEUE: usize = 1024;
 
 /// How the simulated bus fails.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -50,6 +58,7 @@ pub struct SimulatedI2c {
     registers: [u8; REGISTERS],
     pointer: u8,
     motion: ImuSample,
+    queue: VecDeque<u8>,
     failures: u32,
 }
 
@@ -57,15 +66,27 @@ impl SimulatedI2c {
     /// A chip at `address`, just powered: at rest, asleep, reset values everywhere.
     pub fn new(address: u8) -> Self {
         let rest = ImuSample { accel: [0.0, 0.0, STANDARD_GRAVITY], gyro: [0.0; 3] };
-        let mut this = Self { address, registers: [0; REGISTERS], pointer: 0, motion: rest, failures: 0 };
+        let (registers, queue) = ([0; REGISTERS], VecDeque::new());
+        let mut this = Self { address, registers, pointer: 0, motion: rest, queue, failures: 0 };
         this.reset();
         this
     }
 
     /// What the chip undergoes from now on: specific force in m/s² and angular rate in rad/s, in the
-    /// chip's axes, its bias and noise included.
+    /// chip's axes, its bias and noise included. Where the chip queues its samples, it takes one.
     pub fn set_motion(&mut self, motion: ImuSample) {
         self.motion = motion;
+        if self.peek(Register::UserControl) & USER_FIFO_ENABLE != 0
+            && self.peek(Register::FifoEnable) == FIFO_ACCEL_AND_GYRO
+        {
+            self.measure();
+            let [a0, a1, a2, a3, a4, a5, _, _, g0, g1, g2, g3, g4, g5] = self.measured();
+            self.queue.extend([a0, a1, a2, a3, a4, a5, g0, g1, g2, g3, g4, g5]);
+        }
+        if self.queue.len() > QUEUE {
+            self.queue.drain(..self.queue.len() - QUEUE);
+            self.poke(Register::InterruptStatus, STATUS_FIFO_OVERFLOW);
+        }
     }
 
     /// Makes the next `transactions` fail, to test what a driver and the layers above make of it.
@@ -75,6 +96,7 @@ impl SimulatedI2c {
 
     fn reset(&mut self) {
         self.registers = [0; REGISTERS];
+        self.queue.clear();
         self.poke(Register::PwrMgmt1, PWR_SLEEP);
         self.poke(Register::WhoAmI, CHIP_ID);
     }
@@ -102,6 +124,11 @@ impl SimulatedI2c {
         }
     }
 
+    fn measured(&self) -> [u8; BURST_LEN] {
+        let bytes = self.registers.get(MEASURED).and_then(|bytes| bytes.try_into().ok());
+        bytes.unwrap_or([0; BURST_LEN])
+    }
+
     /// The first byte of a write moves the pointer; each further one is stored and moves it on.
     fn write_bytes(&mut self, bytes: &[u8]) {
         let Some((&register, values)) = bytes.split_first() else { return };
@@ -116,6 +143,11 @@ impl SimulatedI2c {
         let index = usize::from(register);
         if register == Register::PwrMgmt1.address() && value & PWR_DEVICE_RESET != 0 {
             self.reset();
+        } else if register == Register::UserControl.address() {
+            if value & USER_FIFO_RESET != 0 {
+                self.queue.clear();
+            }
+            self.poke(Register::UserControl, value & !USER_FIFO_RESET);
         } else if MEASURED.contains(&index) || register == Register::WhoAmI.address() {
             // Read-only: the chip takes the byte and forgets it.
         } else if let Some(slot) = self.registers.get_mut(index) {
@@ -125,9 +157,27 @@ impl SimulatedI2c {
 
     fn read_bytes(&mut self, into: &mut [u8]) {
         self.measure();
+        // At most the queue's length.
+        let [high, low] = (self.queue.len() as u16).to_be_bytes();
+        let count = Register::FifoCountH.address();
         for byte in into {
-            *byte = self.registers.get(usize::from(self.pointer)).copied().unwrap_or(0);
-            self.pointer = self.pointer.wrapping_add(1);
+            let register = self.pointer;
+            *byte = if register == Register::FifoReadWrite.address() {
+                // The pointer stays.
+                self.queue.pop_front().unwrap_or(0)
+            } else {
+                self.pointer = register.wrapping_add(1);
+                if register == count {
+                    high
+                } else if register == count + 1 {
+                    low
+                } else {
+                    self.registers.get(usize::from(register)).copied().unwrap_or(0)
+                }
+            };
+            if register == Register::InterruptStatus.address() {
+                self.poke(Register::InterruptStatus, 0);
+            }
         }
     }
 }
@@ -235,6 +285,27 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn the_queue_gives_every_motion_once_and_says_when_it_ran_over() {
+        let mut imu = Mpu::new(OverI2c::new(SimulatedI2c::new(0x68), 0x68), MpuConfig::default()).unwrap();
+        let turn = |n: u16| ImuSample { accel: [0.0; 3], gyro: [f32::from(n) * 0.01, 0.0, 0.0] };
+        let mut samples = [ImuSample::default(); 100];
+        imu.registers_mut().bus_mut().set_motion(turn(9));
+        imu.start_queue().unwrap();
+        assert_eq!(imu.drain(&mut samples).unwrap(), 0);
+        (1..=20).for_each(|n| imu.registers_mut().bus_mut().set_motion(turn(n)));
+        assert_eq!(imu.drain(&mut samples[..15]).unwrap(), 15);
+        assert_eq!(imu.drain(&mut samples[15..]).unwrap(), 5);
+        for (sample, n) in samples.iter().zip(1..=20u16) {
+            assert!((sample.gyro[0] - f32::from(n) * 0.01).abs() < 2e-4, "{n}: {sample:?}");
+        }
+        // 86 samples of 12 bytes are more than 1024.
+        (0..86).for_each(|n| imu.registers_mut().bus_mut().set_motion(turn(n)));
+        assert!(matches!(imu.drain(&mut samples), Err(SensorError::Overrun { .. })));
+        imu.registers_mut().bus_mut().set_motion(turn(3));
+        assert_eq!(imu.drain(&mut samples).unwrap(), 1);
     }
 
     #[test]

@@ -40,6 +40,14 @@ registers! {
         GyroConfig = 0x42,
         /// GYR_RANGE.
         GyroRange = 0x43,
+        /// INT_EN_1 of the BMI160: which interrupts there are.
+        InterruptEnable1 = 0x51,
+        /// INT_OUT_CTRL of the BMI160, INT1_IO_CTRL of the BMI270: how the pin INT1 is driven.
+        InterruptOutput = 0x53,
+        /// INT_MAP_1 of the BMI160: which interrupts reach the pins.
+        InterruptMap1 = 0x56,
+        /// INT_MAP_DATA of the BMI270: the same of those about data.
+        InterruptMapData = 0x58,
         /// INIT_CTRL of the BMI270: begin and end of the upload.
         InitControl = 0x59,
         /// INIT_ADDR_0 of the BMI270: bits 3:0 of the upload's place, in words of two bytes.
@@ -149,6 +157,22 @@ impl<R: Registers> Bmi<R> {
         // 0 is ±2000 °/s, 3 is ±250.
         this.chip.set(Register::GyroRange, 3 - config.gyro.index())?;
         Ok(this)
+    }
+
+    /// Drives the pin INT1 high with every new sample, until it is read.
+    ///
+    /// # Errors
+    /// [`SensorError`] of the first register that failed.
+    pub fn start_interrupt(&mut self) -> Result<(), SensorError<R::Error>> {
+        // Push-pull, active high, output on: bits 1 and 3 in both chips.
+        self.chip.set(Register::InterruptOutput, 0b1010)?;
+        match self.kind {
+            BmiChip::Bmi160 => {
+                self.chip.set(Register::InterruptMap1, 1 << 7)?;
+                self.chip.set(Register::InterruptEnable1, 1 << 4)
+            }
+            BmiChip::Bmi270 => self.chip.set(Register::InterruptMapData, 1 << 2),
+        }
     }
 
     /// The present sample in m/s² and rad/s, in one burst.

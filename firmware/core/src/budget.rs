@@ -60,6 +60,9 @@ pub struct Budget {
     /// Nanoseconds times a million.
     level: i128,
     last: Option<Timestamp>,
+    /// Share of the duty that the machine's state allows, in millionths.
+    #[cfg_attr(feature = "serde", serde(skip, default = "whole"))]
+    share_ppm: u32,
     step: Span,
     evaluation: Span,
     spent: Span,
@@ -69,7 +72,7 @@ impl Budget {
     /// An empty bucket that begins to fill at the first time it is told.
     pub fn new(config: BudgetConfig) -> Self {
         let BudgetConfig { step, evaluation, .. } = config;
-        Self { config, level: 0, last: None, step, evaluation, spent: Span::default() }
+        Self { config, level: 0, last: None, share_ppm: whole(), step, evaluation, spent: Span::default() }
     }
 
     /// Whether there is time for it now. Time that runs backwards adds nothing.
@@ -96,6 +99,12 @@ impl Budget {
         charged
     }
 
+    /// From now on fills at this share of the duty, in millionths: for a machine that is too hot for more.
+    pub fn slow(&mut self, now: Timestamp, share_ppm: u32) {
+        self.fill(now);
+        self.share_ppm = share_ppm.min(whole());
+    }
+
     /// All that was charged so far.
     pub fn spent(&self) -> Span {
         self.spent
@@ -111,12 +120,17 @@ impl Budget {
     fn fill(&mut self, now: Timestamp) {
         let last = self.last.unwrap_or(now);
         self.last = Some(last.max(now));
-        let duty = i128::from(self.config.duty_ppm).min(MILLION);
+        let duty = i128::from(self.config.duty_ppm).min(MILLION) * i128::from(self.share_ppm) / MILLION;
         let cap = self.config.burst.max(self.step).max(self.evaluation);
         let filled = self.level.saturating_add(i128::from(now.since(last).nanos()) * duty);
         // Not `min(cap)` alone: a cap that sank below the level takes nothing away.
         self.level = filled.min(scaled(cap).max(self.level));
     }
+}
+
+/// The share where nothing slows it.
+const fn whole() -> u32 {
+    1_000_000
 }
 
 fn scaled(span: Span) -> i128 {

@@ -16,7 +16,9 @@ pub use config::{ConfigError, LearnerConfig, Senses};
 pub use messages::{Action, Input, Progress, Refusal, Rest, Set};
 use senses::Front;
 
-use crate::{Budget, Cost, Guard, Outcome, Pairing, PairingTally, Pcg32, Replay, Sighting, Tally, Verdict};
+use crate::{
+    Budget, Cost, Guard, Outcome, Pairing, PairingTally, Pcg32, Replay, Restraint, Sighting, Tally, Verdict,
+};
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum Phase {
@@ -53,6 +55,9 @@ pub struct Learner<const PAIRS: usize, const HELD_OUT: usize, const DIM: usize, 
     outbox: Deque<Action, 4>,
     #[cfg_attr(feature = "serde", serde(skip))]
     batch: Vec<u16, PAIRS>,
+    /// Of the machine as it is now, not as it was when the learner was saved; absent until it is told.
+    #[cfg_attr(feature = "serde", serde(skip))]
+    restraint: Option<Restraint>,
 }
 
 impl<const PAIRS: usize, const HELD_OUT: usize, const DIM: usize, const IMU: usize>
@@ -77,6 +82,7 @@ impl<const PAIRS: usize, const HELD_OUT: usize, const DIM: usize, const IMU: usi
             asked: None,
             outbox: Deque::new(),
             batch: Vec::new(),
+            restraint: None,
             config,
         })
     }
@@ -110,6 +116,14 @@ impl<const PAIRS: usize, const HELD_OUT: usize, const DIM: usize, const IMU: usi
                 self.progress.evaluations += 1;
                 let verdict = self.guard.judge(&evidence);
                 self.decide(verdict);
+            }
+            Input::Heat(warmth) => {
+                self.restraint().feel(now, warmth);
+                self.slow(now);
+            }
+            Input::Memory { bytes } => {
+                self.restraint().weigh(bytes);
+                self.slow(now);
             }
             Input::End => {
                 self.ended = true;
@@ -272,6 +286,9 @@ impl<const PAIRS: usize, const HELD_OUT: usize, const DIM: usize, const IMU: usi
         if few {
             return Action::Rest(Rest::FewPairs);
         }
+        if let Some(reason) = self.restraint.as_ref().and_then(|restraint| restraint.rest(now)) {
+            return Action::Rest(reason);
+        }
         let due = self.since_candidate >= self.config.steps_per_candidate;
         let cost = if due { Cost::Evaluation } else { Cost::Step };
         if !self.budget.allow(now, cost) {
@@ -285,6 +302,17 @@ impl<const PAIRS: usize, const HELD_OUT: usize, const DIM: usize, const IMU: usi
         self.training.sample(self.config.batch_pairs, &mut self.rng, &mut self.batch);
         let warm = self.progress.steps.saturating_add(1) as f32 / self.config.warm_up_steps.max(1) as f32;
         Action::Adapt { lr_scale: warm.min(1.0) * self.guard.lr_scale(), seed: self.rng.next_u64() }
+    }
+
+    fn restraint(&mut self) -> &mut Restraint {
+        let config = self.config.restraint;
+        self.restraint.get_or_insert_with(|| Restraint::new(config))
+    }
+
+    /// Has the budget follow what the machine allows.
+    fn slow(&mut self, now: Timestamp) {
+        let share = self.restraint().share_ppm(now);
+        self.budget.slow(now, share);
     }
 
     fn decide(&mut self, verdict: Verdict) {

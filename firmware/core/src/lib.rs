@@ -13,7 +13,7 @@
 //!   inertial stream into windows. Both count what they cannot use, by reason ([`Tally`]).
 //! - [`Pairing`] picks the neighbours that become positive pairs.
 //! - [`Replay`] keeps a bounded, diverse memory of pairs; every k-th pair is held out of training.
-//! - [`Budget`] says when there is time to adapt.
+//! - [`Budget`] says when there is time to adapt, and [`Restraint`] when the machine is too hot or full for it.
 //! - [`Guard`] decides whether a candidate may replace the weights in service.
 //!
 //! Nothing here sees ground truth or labels.
@@ -25,6 +25,7 @@ mod learner;
 mod motion;
 mod pairing;
 mod replay;
+mod restraint;
 mod rng;
 mod synchroniser;
 mod tally;
@@ -38,6 +39,7 @@ pub use learner::{Action, ConfigError, Input, Learner, LearnerConfig, Progress, 
 pub use motion::Motion;
 pub use pairing::{Outcome, Pairing, PairingConfig, PairingTally, Sighting};
 pub use replay::{Eviction, Replay, ReplayError};
+pub use restraint::{Restraint, RestraintConfig, Warmth};
 pub use rng::Pcg32;
 pub use synchroniser::{FrameStamp, Synchroniser, SynchroniserConfig};
 pub use tally::Tally;

@@ -7,8 +7,8 @@ use std::collections::HashSet;
 use proptest::prelude::*;
 use sedge_core::{
     Action, BudgetConfig, ConfigError, Evidence, GuardConfig, Input, Learner, LearnerConfig, Measure,
-    PairedDifference, PairingConfig, Pcg32, Refusal, Rejection, Rest, Senses, Set, StopReason,
-    SynchroniserConfig, Verdict, WindowConfig,
+    PairedDifference, PairingConfig, Pcg32, Refusal, Rejection, Rest, RestraintConfig, Senses, Set,
+    StopReason, SynchroniserConfig, Verdict, Warmth, WindowConfig,
 };
 use sedge_readings::{ImuSample, NoData, Reading, Span, Timestamp};
 
@@ -31,6 +31,11 @@ fn config(seed: u64) -> LearnerConfig {
         steps_per_candidate: 5,
         warm_up_steps: 4,
         budget: BudgetConfig::default(),
+        restraint: RestraintConfig {
+            slow_millicelsius: 70_000,
+            stop_millicelsius: 80_000,
+            ..RestraintConfig::default()
+        },
         guard: GuardConfig { min_pairs: 4, ..Default::default() },
     }
 }
@@ -234,6 +239,25 @@ fn harmful_candidates_stop_adaptation_but_not_embedding() {
     assert_eq!(shell.learner.poll(at(60_000)), Action::Rest(Rest::Stopped(reason)));
     assert_eq!(shell.learner.frames().used, 1_200);
     assert!(!shell.log.contains(&Action::Decide(Verdict::Accept)));
+}
+
+#[test]
+fn a_hot_machine_embeds_and_does_not_adapt_and_a_warm_one_adapts_less() {
+    let mut shell = Shell::new(config(6));
+    let warmth = |celsius: i32| Warmth { millicelsius: Some(celsius * 1_000), throttled: false };
+    shell.on(at(0), Input::Heat(warmth(85)));
+    shell.stream(30, false);
+    assert_eq!((shell.learner.progress().steps, shell.learner.frames().used), (0, 600));
+    let mut shell = Shell::new(config(6));
+    shell.on(at(0), Input::Heat(warmth(79)));
+    shell.stream(30, false);
+    let slow = shell.learner.progress().steps;
+    let mut shell = Shell::new(config(6));
+    shell.on(at(0), Input::Memory { bytes: 1 << 40 });
+    shell.stream(30, false);
+    let free = shell.learner.progress().steps;
+    // A tenth of the time; the first pairs are there at 3.95 s.
+    assert!(slow > 0 && slow * 8 < free, "{slow} steps at 79 °C, {free} when cool");
 }
 
 #[test]

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use ndarray::{Array2, ArrayD};
-use sedge_core::{Action, Evidence, Input, Refusal, Rest};
+use sedge_core::{Action, Evidence, Input, Progress, Refusal, Rest, Warmth};
 use sedge_engine::Encoder;
 use sedge_models::Tensors;
 use sedge_models::bundle::Bundle;
@@ -110,6 +110,40 @@ impl Device {
     pub fn tick(&mut self, now: Timestamp, sink: &mut dyn Sink) -> Result<(), DeviceError> {
         self.now = self.now.max(now);
         self.act(sink)
+    }
+
+    /// Tells the learner how hot the machine is; whether it adapts less for that shows in what it does next.
+    pub fn heat(&mut self, warmth: Warmth) -> Result<(), DeviceError> {
+        self.on(Input::Heat(warmth))
+    }
+
+    /// Tells the learner how many bytes this process holds.
+    pub fn memory(&mut self, bytes: u64) -> Result<(), DeviceError> {
+        self.on(Input::Memory { bytes })
+    }
+
+    /// Whether a step or an evaluation is under way.
+    pub fn is_adapting(&self) -> bool {
+        self.hands.is_busy()
+    }
+
+    /// Why no step was taken when it was looked last, unless one was.
+    pub fn resting(&self) -> Option<Rest> {
+        self.resting
+    }
+
+    /// Steps and verdicts so far.
+    pub fn progress(&self) -> &Progress {
+        self.learner.progress()
+    }
+
+    /// Frames or windows embedded so far, earlier sessions included.
+    pub fn embedded(&self) -> u64 {
+        if samples::is_image(self.preparation.input()) {
+            self.learner.frames().used
+        } else {
+            self.learner.windows().used
+        }
     }
 
     /// Ends the stream, embeds the waiting frames with what there is, and reports.

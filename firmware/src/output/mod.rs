@@ -12,8 +12,9 @@ mod replace;
 
 pub use lines::{LineFile, MAX_OUTPUT_BYTES};
 pub use mcap::write_mcap;
-pub use record::{EmbeddingRecord, EventRecord, Happening, MotionRecord};
+pub use record::{EmbeddingRecord, EventRecord, Happening, MotionRecord, SensorRecord};
 pub use replace::replace_file;
+pub(crate) use replace::{remove_leftovers, show_file};
 
 use crate::OutputError;
 

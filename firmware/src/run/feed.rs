@@ -1,6 +1,6 @@
-//! Events on their way from a source to a device: one after the other as fast as they are taken, or at
-//! the stream's own pace from a thread of their own, where what is not taken in time is dropped and
-//! counted.
+//! Events on their way from a source to a device: one after the other as fast as they are taken, at the
+//! stream's own pace from a thread of their own, or as a board's devices give them. Of the last two, what is
+//! not taken in time is dropped and counted.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use sedge_readings::{Event, Span, Timestamp};
 use sedge_recordings::RecordingError;
 
+use crate::live::{Heard, Live, Said};
 use crate::source::{SourceAccount, Stream};
 use crate::{Pace, RunError};
 
@@ -23,6 +24,8 @@ const LOOK: Duration = Duration::from_millis(20);
 /// What comes from a feed.
 pub(super) enum Fed {
     Event(Event),
+    /// A board's news or another sensor's reading.
+    Said(Said),
     /// Nothing for now; the stream's clock stands here.
     Nothing(Timestamp),
     /// The source failed and gives no more.
@@ -49,6 +52,16 @@ pub(super) struct Feed {
 enum Way {
     Inline(Box<Stream>),
     Paced(Paced),
+    Live(Board),
+}
+
+/// A board under way.
+struct Board {
+    live: Live,
+    /// Where the session began.
+    from: Position,
+    /// Events taken since.
+    taken: u64,
 }
 
 impl Feed {
@@ -66,8 +79,23 @@ impl Feed {
         Ok(Self { way, position })
     }
 
+    /// Feeds what a board's devices give, on from `position`.
+    pub(super) fn live(live: Live, position: Position) -> Self {
+        Self { way: Way::Live(Board { live, from: position, taken: 0 }), position }
+    }
+
+    /// The board, if it is one.
+    pub(super) fn board(&self) -> Option<&Live> {
+        if let Way::Live(board) = &self.way { Some(&board.live) } else { None }
+    }
+
     pub(super) fn next(&mut self) -> Fed {
         match &mut self.way {
+            Way::Live(board) => {
+                let (position, fed) = board.next();
+                self.position = position;
+                fed
+            }
             Way::Inline(stream) => match stream.next() {
                 Some(Ok(event)) => {
                     self.position.consumed += 1;
@@ -93,8 +121,30 @@ impl Feed {
     pub(super) fn finish(self) -> SourceAccount {
         match self.way {
             Way::Inline(stream) => stream.account(),
+            Way::Live(board) => SourceAccount { devices: board.live.accounts(), ..SourceAccount::default() },
             Way::Paced(mut paced) => paced.join().map(|stream| stream.account()).unwrap_or_default(),
         }
+    }
+}
+
+impl Board {
+    fn next(&mut self) -> (Position, Fed) {
+        let fed = match self.live.next() {
+            Heard::Said(Said::Event(event)) => {
+                self.taken += 1;
+                Fed::Event(event)
+            }
+            Heard::Said(said) => Fed::Said(said),
+            Heard::Nothing(now) => Fed::Nothing(now),
+            Heard::Ended => Fed::End,
+        };
+        let [frames, samples] = self.live.overrun();
+        let Position { consumed, overrun } = self.from;
+        let position = Position {
+            consumed: consumed + self.taken + frames + samples,
+            overrun: [overrun[0] + frames, overrun[1] + samples],
+        };
+        (position, fed)
     }
 }
 
@@ -228,7 +278,7 @@ mod tests {
                         std::thread::park_timeout(Duration::from_millis(40));
                     }
                 }
-                Fed::Nothing(_) => {}
+                Fed::Nothing(_) | Fed::Said(_) => {}
                 Fed::Failed(_) | Fed::End => return (feed.position(), taken),
             }
         }

@@ -3,30 +3,37 @@
 //! | file in the folder | what |
 //! |---|---|
 //! | `embeddings.jsonl`, `events.jsonl` | results, appended as they come |
+//! | `sensors.jsonl` | readings of a board's other sensors |
+//! | `status.json` | how the daemon is, every few seconds |
 //! | `checkpoint.sedge-state` | what the next session goes on from |
-//! | `stream.mcap` | both line files as MCAP, made at the end of each session |
+//! | `stream.mcap` | both line files as MCAP, made at the end of each session, but for a board |
 //! | `summary.json` | what the run came to |
 //! | `lock` | held while a session runs |
 
 mod feed;
+mod files;
 mod session;
+mod upkeep;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::time::Instant;
 
+use sedge_boards::Board;
 use sedge_models::bundle::Bundle;
 
 use crate::checkpoint::{CHECKPOINT_FILE, Checkpoint, CheckpointError};
-use crate::{DeviceConfig, MAX_OUTPUT_BYTES, RunError, Source, SourceOptions, Summary};
-use session::Session;
+use crate::live::{LivePlan, board_of};
+use crate::{DeviceConfig, MAX_OUTPUT_BYTES, RunError, Source, SourceIdentity, SourceOptions, Summary};
+use session::{Origin, Session};
 
 /// What to run.
 #[derive(Clone, Debug)]
 pub struct RunConfig {
     /// The bundle.
     pub bundle: PathBuf,
-    /// The source by name; see [`Source::parse`].
+    /// The source by name: `board` or `board:NAME|FILE` for a board, otherwise see [`Source::parse`].
     pub source: String,
     /// The output folder, made if it is not there.
     pub out: PathBuf,
@@ -34,6 +41,8 @@ pub struct RunConfig {
     pub device: DeviceConfig,
     /// What the source's file does not say.
     pub source_options: SourceOptions,
+    /// How a board is read.
+    pub live: LiveOptions,
     /// Stop after this much of the stream, counted from its first event; the next run goes on.
     pub seconds: Option<f64>,
     /// What to do with a checkpoint.
@@ -48,6 +57,26 @@ pub struct RunConfig {
     pub json: Option<PathBuf>,
     /// Set from outside, stops the run with a checkpoint.
     pub stop: Arc<AtomicBool>,
+}
+
+/// How a board is read.
+#[derive(Clone, Debug)]
+pub struct LiveOptions {
+    /// Where the kernel's files are read: `/` but in tests.
+    pub root: PathBuf,
+    /// Faults put into its devices, to see what becomes of them: `[DEVICE:]key=value,...`, with the keys
+    /// `drop_out`, `stuck`, `stuck_readings`, `bit_flip`, `latency_ms`, `unplug=AT+FOR`.
+    pub faults: Vec<String>,
+    /// Whether [`DeviceConfig::duty`] is the caller's own; otherwise it is the board's.
+    pub own_duty: bool,
+    /// Whether [`DeviceConfig::step_bytes`] is the caller's own; otherwise the board's memory bounds it.
+    pub own_step_bytes: bool,
+}
+
+impl Default for LiveOptions {
+    fn default() -> Self {
+        Self { root: "/".into(), faults: vec![], own_duty: false, own_step_bytes: false }
+    }
 }
 
 /// What to do with a checkpoint in the output folder.
@@ -71,6 +100,7 @@ impl RunConfig {
             out: out.into(),
             device: DeviceConfig::default(),
             source_options: SourceOptions::default(),
+            live: LiveOptions::default(),
             seconds: None,
             resume: Resume::Automatic,
             checkpoint_seconds: 30.0,
@@ -90,11 +120,35 @@ impl RunConfig {
 /// checkpoint written last stays good. A source that fails midway is no error here: what came before
 /// it is complete, and [`Summary::source_error`] says what happened.
 pub fn run(config: &RunConfig) -> Result<Summary, RunError> {
+    let start = Instant::now();
     let bundle = Bundle::read(&config.bundle)?;
+    if let Some(board) = board_of(&config.source, &config.live.root)? {
+        return run_board(config, &bundle, board, start);
+    }
     let source = Source::parse(&config.source)?;
     let stream = source.open(&config.source_options, bundle.manifest.input.rate_hz)?;
     let identity = source.identity(&config.source_options)?;
-    Session::open(config, &bundle, identity)?.run(stream)
+    Session::open(config, &bundle, identity, None, start)?.run(Origin::Stream(stream))
+}
+
+fn run_board(config: &RunConfig, bundle: &Bundle, board: Board, start: Instant) -> Result<Summary, RunError> {
+    let mut config = config.clone();
+    config.device.on_board(&board, config.live.own_duty, config.live.own_step_bytes);
+    let identity = SourceIdentity {
+        kind: "board".into(),
+        name: board.name.clone(),
+        size: 0,
+        options: config.source_options,
+    };
+    let session = Session::open(&config, bundle, identity, Some(&board), start)?;
+    let plan = LivePlan {
+        board,
+        root: config.live.root.clone(),
+        faults: config.live.faults.clone(),
+        seed: config.device.seed,
+        modality: bundle.manifest.input.modality,
+    };
+    session.run(Origin::Board(plan))
 }
 
 /// The checkpoint to go on from, after checking that it belongs to this run.

@@ -1,6 +1,8 @@
 //! What a learner can be told, and whether it makes sense.
 
-use crate::{BudgetConfig, Eviction, GuardConfig, PairingConfig, SynchroniserConfig, WindowConfig};
+use crate::{
+    BudgetConfig, Eviction, GuardConfig, PairingConfig, RestraintConfig, SynchroniserConfig, WindowConfig,
+};
 
 /// Which sensor the encoder reads.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -48,6 +50,9 @@ pub struct LearnerConfig {
     pub warm_up_steps: u32,
     /// Time for adapting.
     pub budget: BudgetConfig,
+    /// What the machine's heat and memory allow.
+    #[cfg_attr(feature = "serde", serde(default))]
+    pub restraint: RestraintConfig,
     /// What may be served.
     pub guard: GuardConfig,
 }

@@ -2,7 +2,7 @@
 
 use sedge_readings::{ImuSample, Reading, Span, Timestamp};
 
-use crate::{Evidence, Motion, ReplayError, StopReason, Verdict};
+use crate::{Evidence, Motion, ReplayError, StopReason, Verdict, Warmth};
 
 /// Something that happened.
 #[derive(Clone, Copy, Debug)]
@@ -39,6 +39,13 @@ pub enum Input<'a> {
         evidence: Evidence,
         /// What it took.
         took: Span,
+    },
+    /// How hot the machine is.
+    Heat(Warmth),
+    /// How many bytes the process holds.
+    Memory {
+        /// Resident bytes.
+        bytes: u64,
     },
     /// Nothing more comes.
     End,
@@ -118,6 +125,12 @@ pub enum Rest {
     FewPairs,
     /// The time allowed is spent.
     Budget,
+    /// The machine is too hot.
+    Heat,
+    /// The firmware throttles the machine, or did a moment ago.
+    Throttled,
+    /// The process holds as much memory as it may.
+    Memory,
     /// The stream has ended.
     Ended,
 }

@@ -7,11 +7,11 @@ use super::card::{Card, repository};
 use super::kernel::Boot;
 use super::machine::Machine;
 use super::records::{Embedding, Summary, difference, lines, whole};
-use super::timed;
+use super::{live, timed};
 use crate::error::{TaskError, claim};
 use crate::toolchain::finish;
 
-const SHORT: Duration = Duration::from_secs(60);
+pub(super) const SHORT: Duration = Duration::from_secs(60);
 const LONG: Duration = Duration::from_secs(600);
 /// Largest relative distance between an embedding on the board and on the host.
 const SAME: f64 = 1e-3;
@@ -37,6 +37,7 @@ const FILES: [&str; 7] = [
 pub(super) fn prove(boot: &Boot, card: &Card, work: &Path) -> Result<(), TaskError> {
     let mut machine = timed("boot", || Machine::boot(boot, &card.image, work))?;
     timed("the bus answers", || sensors_answer(&mut machine))?;
+    timed("the daemon reads the board", || live::reads_the_board(&mut machine))?;
     timed("results equal the host's", || results_equal(&mut machine, work))?;
     for seconds in CUTS {
         timed("power is cut under way", || {
@@ -138,6 +139,6 @@ fn goes_on(machine: &mut Machine) -> Result<(), TaskError> {
 }
 
 #[expect(clippy::print_stdout, reason = "a person reads it as it goes")]
-fn told(what: &str) {
+pub(super) fn told(what: &str) {
     println!("  {what}");
 }

@@ -5,6 +5,7 @@ mod acceptance;
 mod card;
 mod daemon;
 mod kernel;
+mod live;
 mod machine;
 mod records;
 

@@ -49,6 +49,30 @@ pub(super) struct Loss {
     pub(super) loss: f64,
 }
 
+/// A line of `sensors.jsonl`.
+#[derive(Debug, Deserialize)]
+pub(super) struct Sensor {
+    pub(super) sensor: String,
+    pub(super) temperature_celsius: Option<f64>,
+    pub(super) magnetic_field_tesla: Option<[f64; 3]>,
+}
+
+/// `status.json`.
+#[derive(Debug, Deserialize)]
+pub(super) struct Status {
+    pub(super) board: Option<String>,
+    pub(super) embeddings: u64,
+    pub(super) sensors: Vec<Device>,
+}
+
+/// A device of the board, as the daemon sees it.
+#[derive(Debug, Deserialize)]
+pub(super) struct Device {
+    pub(super) name: String,
+    pub(super) condition: String,
+    pub(super) readings: u64,
+}
+
 /// Reads a file that the daemon wrote as one JSON value.
 pub(super) fn whole<T: serde::de::DeserializeOwned>(bytes: &[u8]) -> Result<T, TaskError> {
     serde_json::from_slice(bytes).map_err(|error| unreadable(&error, bytes))
