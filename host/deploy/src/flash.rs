@@ -10,7 +10,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use crate::elf::{Architecture, MAX_PROGRAM_BYTES, Program};
 use crate::payload::{BoardFile, BundleFile, Content, Daemon, MAX_BUNDLE_BYTES};
 use crate::remote::{Connection, Facts, Input, Remote, value};
-use crate::slot::{BOARD, BUNDLE, DAEMON, RECORD, SUMS, UNIT};
+use crate::slot::{BOARD, BUNDLE, DAEMON, RECORD, SUMS, UNIT, sha256, state_folder};
 use crate::status::{SlotState, Status, log_in, not_understood, survey};
 use crate::units::{prepare_unit, unit};
 use crate::{DeployError, Prefix, Slot, SlotRecord, cross};
@@ -93,6 +93,8 @@ pub struct FlashOptions {
     pub bundle: Option<BundleFile>,
     /// When it counts as healthy.
     pub health: Health,
+    /// Begins with nothing learned, where this bundle ran on this board before.
+    pub fresh: bool,
 }
 
 /// Told of each step, with what it works on.
@@ -154,6 +156,8 @@ pub struct Deployment {
     daemon: Content,
     bundle: BundlePlan,
     health: Health,
+    state: String,
+    flashed_unix_s: u64,
     /// What the machine said of itself.
     pub facts: Facts,
     /// The processor.
@@ -170,6 +174,14 @@ enum BundlePlan {
     Keep { from: Slot, sha256: String, digest: String },
 }
 
+impl BundlePlan {
+    fn digest(&self) -> &str {
+        match self {
+            Self::Send(_, digest) | Self::Keep { digest, .. } => digest,
+        }
+    }
+}
+
 impl Deployment {
     /// Logs in, builds the daemon where it is to be built, and checks everything that can be checked without
     /// writing.
@@ -177,7 +189,7 @@ impl Deployment {
     /// # Errors
     /// [`DeployError`], saying what is wanting.
     pub fn prepare(options: FlashOptions, progress: Progress<'_>) -> Result<Self, DeployError> {
-        let FlashOptions { connection, prefix, board, daemon, bundle, health } = options;
+        let FlashOptions { connection, prefix, board, daemon, bundle, health, fresh } = options;
         progress(Step::Probe, connection.host.as_str());
         let (remote, facts) = log_in(connection, &prefix)?;
         let architecture = facts.architecture(remote.host())?;
@@ -208,12 +220,28 @@ impl Deployment {
         let bytes = daemon.bytes + bundle_bytes + board.text.len() as u64;
         facts.can_carry(remote.host(), &program, &board.board, bundle_bytes, bytes, prefix.as_str())?;
         let slot = serving.map_or(Slot::A, Slot::other);
-        Ok(Self { remote, prefix, board, daemon, bundle, health, facts, architecture, status, slot })
+        let flashed_unix_s = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+        let state =
+            state_folder(bundle.digest(), &sha256(board.text.as_bytes()), fresh.then_some(flashed_unix_s));
+        Ok(Self {
+            state,
+            flashed_unix_s,
+            remote,
+            prefix,
+            board,
+            daemon,
+            bundle,
+            health,
+            facts,
+            architecture,
+            status,
+            slot,
+        })
     }
 
     /// The unit that will be installed.
     pub fn unit(&self) -> String {
-        unit(&self.board.board, &self.prefix)
+        unit(&self.board.board, &self.prefix, &self.state)
     }
 
     /// Copies, tries, and confirms or goes back.
@@ -223,7 +251,9 @@ impl Deployment {
     /// which say what is in service then.
     pub fn apply(self, progress: Progress<'_>) -> Result<Flashed, DeployError> {
         let unit_text = self.unit();
-        let Self { remote, prefix, board, daemon, bundle, health, slot, status, .. } = self;
+        let Self {
+            remote, prefix, board, daemon, bundle, health, state, flashed_unix_s, slot, status, ..
+        } = self;
         let before = status.serving();
         let token = token();
         let sender = Sender { remote: &remote, prefix: prefix.as_str(), token: &token, slot };
@@ -251,11 +281,12 @@ impl Deployment {
             version: version.take(64).collect(),
             board: board.board.name.clone(),
             bundle_digest,
+            state_folder: state,
             daemon_sha256,
             board_sha256,
             bundle_sha256,
             unit_sha256,
-            flashed_unix_s: SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs()),
+            flashed_unix_s,
         };
         let line = record.to_line()?;
         sender.send(RECORD, "644", Content::of_text(&line)?, progress)?;
@@ -380,5 +411,5 @@ impl Sender<'_> {
 fn token() -> String {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_nanos());
     let text = format!("{now} {}", std::process::id());
-    crate::slot::sha256(text.as_bytes()).chars().take(16).collect()
+    sha256(text.as_bytes()).chars().take(16).collect()
 }

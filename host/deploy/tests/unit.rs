@@ -27,7 +27,7 @@ fn values(text: &str, key: &str) -> Vec<String> {
 }
 
 fn of(board: &str) -> String {
-    unit(&Board::named(board).unwrap(), &Prefix::default())
+    unit(&Board::named(board).unwrap(), &Prefix::default(), "0a1b-2c3d")
 }
 
 #[test]
@@ -39,7 +39,7 @@ fn the_unit_says_how_the_daemon_is_run_and_watched() {
         ("Restart", "on-failure"),
         ("StartLimitBurst", "5"),
         ("User", "sedge"),
-        ("StateDirectory", "sedge"),
+        ("StateDirectory", "sedge sedge/0a1b-2c3d"),
         ("NoNewPrivileges", "yes"),
         ("ProtectSystem", "strict"),
         ("DevicePolicy", "closed"),
@@ -51,7 +51,7 @@ fn the_unit_says_how_the_daemon_is_run_and_watched() {
         (
             "ExecStart",
             "/opt/sedge/current/sedged run --bundle /opt/sedge/current/bundle.sedge --source \
-             board:/opt/sedge/current/board.toml --out /var/lib/sedge --pace realtime",
+             board:/opt/sedge/current/board.toml --out /var/lib/sedge/0a1b-2c3d --pace realtime",
         ),
     ] {
         assert_eq!(values(&text, key), [expected], "{key}");
@@ -117,7 +117,7 @@ fn systemd_takes_the_units_of_every_board_and_finds_them_hardened() {
     for name in Board::names() {
         let board = Board::named(name).unwrap();
         let paths = [UNIT, PREPARE_UNIT].map(|file| folder.path().join(file));
-        std::fs::write(&paths[0], unit(&board, &prefix)).unwrap();
+        std::fs::write(&paths[0], unit(&board, &prefix, "0a1b-2c3d")).unwrap();
         std::fs::write(&paths[1], prepare_unit(&prefix)).unwrap();
         let verified =
             Command::new("systemd-analyze").args(["--man=no", "verify"]).args(&paths).output().unwrap();

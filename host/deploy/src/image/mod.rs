@@ -22,7 +22,7 @@ pub use error::ImageError;
 use crate::elf::{Architecture, MAX_PROGRAM_BYTES, Program};
 use crate::flash::settle_script;
 use crate::payload::{BoardFile, BundleFile, Content, Daemon, MAX_BUNDLE_BYTES};
-use crate::slot::{BOARD, BUNDLE, DAEMON, RECORD, SUMS, UNIT};
+use crate::slot::{BOARD, BUNDLE, DAEMON, RECORD, SUMS, UNIT, sha256, state_folder};
 use crate::units::{GROUPS, PREPARE_UNIT, prepare_unit, unit};
 use crate::{Prefix, Slot, SlotRecord, cross};
 use partitions::{Holds, partitions};
@@ -94,17 +94,21 @@ pub fn write(options: &ImageOptions) -> Result<Written, ImageError> {
         Found::Link(name) => Slot::from_name(&name).map_or(Slot::A, Slot::other),
         _ => Slot::A,
     };
-    let unit_text = unit(&board.board, prefix);
+    let flashed_unix_s = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+    let board_sha256 = sha256(board.text.as_bytes());
+    let state = state_folder(&bundle.digest, &board_sha256, None);
+    let unit_text = unit(&board.board, prefix, &state);
     let record = SlotRecord {
         format: SlotRecord::FORMAT,
         version: "sedged, not started yet".to_owned(),
         board: board.board.name.clone(),
         bundle_digest: bundle.digest.clone(),
         daemon_sha256: daemon_file.sha256,
-        board_sha256: crate::slot::sha256(board.text.as_bytes()),
+        state_folder: state,
+        board_sha256,
         bundle_sha256: bundle_file.sha256,
-        unit_sha256: crate::slot::sha256(unit_text.as_bytes()),
-        flashed_unix_s: SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs()),
+        unit_sha256: sha256(unit_text.as_bytes()),
+        flashed_unix_s,
     };
     let mut tree = Tree { scratch: scratch.path(), entries: vec![] };
     let folder = format!("{prefix}/{slot}");
@@ -208,7 +212,7 @@ impl Tree<'_> {
         let source = self.scratch.join(format!("text-{}", self.entries.len()));
         std::fs::write(&source, text)
             .map_err(|error| ImageError::Io { path: source.clone(), source: error })?;
-        self.copy(path, &source, 0o644, &crate::slot::sha256(text.as_bytes()));
+        self.copy(path, &source, 0o644, &sha256(text.as_bytes()));
         Ok(())
     }
 

@@ -125,16 +125,11 @@ impl Sandbox {
             Tools::Busybox => {
                 let busybox = busybox().ok_or("there is no static busybox (apt install busybox-static)")?;
                 std::fs::copy(busybox, root.join("bin/busybox")).unwrap();
-                for tool in TOOLS {
-                    let applet = if tool == "bash" { "sh" } else { tool };
-                    self.write_program(
-                        tool,
-                        &format!("#!/bin/busybox sh\nexec /bin/busybox {applet} \"$@\"\n"),
-                    );
+                for tool in TOOLS.iter().filter(|tool| **tool != "bash") {
+                    symlink("busybox", root.join("bin").join(tool)).unwrap();
                 }
-                // Whoever logs in gets the shell that this machine's root has; by its name, busybox knows none of that.
-                std::fs::remove_file(root.join("bin/sh")).unwrap();
-                symlink("busybox", root.join("bin/sh")).unwrap();
+                // The shell that root has on this machine, which is what whoever logs in is given.
+                self.write_program("bash", "#!/bin/sh\nexec /bin/sh \"$@\"\n");
             }
             Tools::Ours => TOOLS.iter().try_for_each(|tool| self.copy_program(tool))?,
         }
@@ -239,7 +234,8 @@ impl Sandbox {
 
     /// A bundle that makes the daemon behave so.
     pub fn bundle(&self, behaviour: &str) -> BundleFile {
-        let digest = format!("{:064x}", behaviour.bytes().fold(7u64, |sum, byte| sum * 31 + u64::from(byte)));
+        let sum = behaviour.bytes().fold(7u64, |sum, byte| sum.wrapping_mul(31) + u64::from(byte));
+        let digest = format!("{:0<64}", format!("{:x}", sum.wrapping_mul(0x9e37_79b9_7f4a_7c15)));
         let path = self.folder.path().join(format!("{behaviour}.sedge"));
         std::fs::write(&path, format!("digest={digest}\nbehaviour={behaviour}\n")).unwrap();
         BundleFile { path, digest }
@@ -254,6 +250,7 @@ impl Sandbox {
             daemon: Daemon::Prebuilt(daemon().to_owned()),
             bundle: behaviour.map(|behaviour| self.bundle(behaviour)),
             health: Self::health(),
+            fresh: false,
         }
     }
 
