@@ -36,6 +36,19 @@ pub enum Step {
 }
 
 impl Step {
+    /// The step as a heading.
+    pub const fn title(self) -> &'static str {
+        match self {
+            Self::Probe => "looking at",
+            Self::Survey => "reading the slots of",
+            Self::Clear => "clearing slot",
+            Self::Send => "sending",
+            Self::Version => "starting once",
+            Self::Install => "setting up",
+            Self::Trial => "trying slot",
+        }
+    }
+
     /// What a connection that broke here left on the board.
     pub const fn left_behind(self) -> &'static str {
         match self {
