@@ -4,92 +4,18 @@
 //! trial is one script on the board, which the host only watches: it ends whether or not anyone listens. Should the
 //! machine itself lose power in it, the unit `sedge-prepare.service` goes back at the next boot.
 
-use std::fmt;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::elf::{Architecture, MAX_PROGRAM_BYTES, Program};
 use crate::payload::{BoardFile, BundleFile, Content, Daemon, MAX_BUNDLE_BYTES};
-use crate::remote::{Connection, Facts, Input, Remote, value};
+use crate::remote::{Connection, Facts, Input, Remote};
 use crate::slot::{BOARD, BUNDLE, DAEMON, RECORD, SUMS, UNIT, sha256, state_folder};
-use crate::status::{SlotState, Status, log_in, not_understood, survey};
+use crate::status::{SlotState, Status, log_in, survey};
+pub use crate::step::Step;
+use crate::trial::trial;
+pub use crate::trial::{Health, Reverted};
 use crate::units::{prepare_unit, unit};
 use crate::{DeployError, Prefix, Slot, SlotRecord, cross};
-
-/// What is being done.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Step {
-    /// Asking what the machine is.
-    Probe,
-    /// Asking what lies on it.
-    Survey,
-    /// Clearing the slot that is not in service.
-    Clear,
-    /// Copying a file into it.
-    Send,
-    /// Starting the daemon once, for its version.
-    Version,
-    /// Making the user and the unit that runs at boot.
-    Install,
-    /// Putting the slot in service and watching it.
-    Trial,
-}
-
-impl Step {
-    /// The step as a heading.
-    pub const fn title(self) -> &'static str {
-        match self {
-            Self::Probe => "looking at",
-            Self::Survey => "reading the slots of",
-            Self::Clear => "clearing slot",
-            Self::Send => "sending",
-            Self::Version => "starting once",
-            Self::Install => "setting up",
-            Self::Trial => "trying slot",
-        }
-    }
-
-    /// What a connection that broke here left on the board.
-    pub const fn left_behind(self) -> &'static str {
-        match self {
-            Self::Trial => {
-                "The board ends the trial by itself, and confirms the new slot or goes back; see `sedge status`"
-            }
-            _ => "What was in service is untouched; run the command again",
-        }
-    }
-}
-
-impl fmt::Display for Step {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Probe => "while telling what it is",
-            Self::Survey => "while telling what lies on it",
-            Self::Clear => "while clearing the slot that is not in service",
-            Self::Send => "while taking a file",
-            Self::Version => "while starting the daemon once",
-            Self::Install => "while being set up",
-            Self::Trial => "while trying the new slot",
-        })
-    }
-}
-
-/// When a daemon counts as healthy.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Health {
-    /// Seconds to wait until it is, at most.
-    pub wait_s: u32,
-    /// Seconds it has to stay so, as one process.
-    pub hold_s: u32,
-    /// Embeddings it has to have made; 0 for a board that has nothing to embed yet.
-    pub least_embeddings: u64,
-}
-
-impl Default for Health {
-    fn default() -> Self {
-        Self { wait_s: 60, hold_s: 10, least_embeddings: 1 }
-    }
-}
 
 /// What is to be put where.
 #[derive(Clone, Debug)]
@@ -112,41 +38,6 @@ pub struct FlashOptions {
 
 /// Told of each step, with what it works on.
 pub type Progress<'a> = &'a mut dyn FnMut(Step, &str);
-
-/// A slot that was not healthy, so that the one before is in service again.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Reverted {
-    /// The host.
-    pub host: String,
-    /// The slot that was tried.
-    pub slot: Slot,
-    /// What it lacked.
-    pub reason: String,
-    /// The slot gone back to; none where nothing had been in service.
-    pub back_to: Option<Slot>,
-    /// Whether going back worked.
-    pub went_back: bool,
-    /// `systemctl is-active` after it.
-    pub service: String,
-    /// The end of the journal of the slot that failed.
-    pub journal: String,
-}
-
-impl fmt::Display for Reverted {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { host, slot, reason, service, journal, .. } = self;
-        write!(f, "slot {slot} of {host} was not healthy: {reason}. ")?;
-        match (self.went_back, self.back_to) {
-            (false, _) => f.write_str("Going back FAILED; look at the machine")?,
-            (true, Some(back)) => write!(f, "Slot {back} is back in service, and is {service}")?,
-            (true, None) => f.write_str("Nothing was in service before, and nothing is now")?,
-        }
-        if !journal.is_empty() {
-            write!(f, "\nThe journal's end:\n{journal}")?;
-        }
-        Ok(())
-    }
-}
 
 /// A slot that was confirmed.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
@@ -336,44 +227,6 @@ pub fn rollback(
     progress(Step::Trial, slot.name());
     let seconds = trial(&remote, prefix, slot, "-", &record, health)?;
     Ok(Flashed { slot, before: status.current, record, seconds })
-}
-
-fn trial(
-    remote: &Remote,
-    prefix: &Prefix,
-    slot: Slot,
-    token: &str,
-    record: &SlotRecord,
-    health: Health,
-) -> Result<u32, DeployError> {
-    let numbers = [u64::from(health.wait_s), u64::from(health.hold_s.max(1)), health.least_embeddings];
-    let [wait, hold, least] = numbers.map(|number| number.to_string());
-    let arguments = [prefix.as_str(), slot.name(), token, &record.bundle_digest, &wait, &hold, &least];
-    let answer = remote.run(Step::Trial, include_str!("scripts/trial.sh"), &arguments, Input::Nothing)?;
-    match value(&answer, "outcome") {
-        Some("confirmed") => {
-            Ok(value(&answer, "seconds").and_then(|text| text.parse().ok()).unwrap_or_default())
-        }
-        Some("reverted") => {
-            let text = |key| value(&answer, key).unwrap_or_default().to_owned();
-            let journal = answer.split_once("\njournal=\n").map(|(_, log)| log).unwrap_or_default();
-            Err(DeployError::Reverted(Box::new(Reverted {
-                host: remote.host().to_owned(),
-                slot,
-                reason: text("reason"),
-                back_to: Slot::from_name(&text("back_to")),
-                went_back: text("went_back") == "yes",
-                service: text("service"),
-                journal: journal
-                    .chars()
-                    .filter(|c| !c.is_control() || *c == '\n')
-                    .collect::<String>()
-                    .trim()
-                    .to_owned(),
-            })))
-        }
-        _ => Err(not_understood(remote, Step::Trial, &answer)),
-    }
 }
 
 /// The script that runs at boot, whole.

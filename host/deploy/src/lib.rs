@@ -18,6 +18,8 @@ pub mod payload;
 pub mod remote;
 mod slot;
 pub mod status;
+mod step;
+mod trial;
 pub mod units;
 
 pub use error::DeployError;
