@@ -6,14 +6,19 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use sedge_boards::board::{
-    CameraKind, CameraSpec, Detected, Driver, Heat, HeatError, PinsSpec, detect, heat,
+    CameraKind, CameraSpec, Detected, Driver, Heat, HeatError, NodeSpec, PinsSpec, detect, heat,
 };
 use sedge_boards::bus::Wait;
-use sedge_boards::sensor::{BoardSensor, OpenSensorError};
+use sedge_boards::sensor::{BoardSensor, OpenSensorError, Sensor};
 use sedge_boards::{Board, BoardError};
-use sedge_readings::Measurement;
+use sedge_cameras::{BoardCamera, CameraError};
+use sedge_readings::{Measurement, NoData, Timestamp};
 use serde::Serialize;
 
+use crate::serial::{NodeError, ask};
+
+/// How long a microcontroller is waited for.
+const NODE_PATIENCE: std::time::Duration = std::time::Duration::from_secs(1);
 /// Device nodes by which rppal reaches the pins of a Raspberry Pi, and the last resort of its older kernels.
 const RPPAL_NODES: [&str; 3] = ["dev/gpiomem", "dev/gpiomem0", "dev/mem"];
 
@@ -36,6 +41,19 @@ pub enum Silence {
     /// A sensor that cannot be opened or read.
     #[error(transparent)]
     Sensor(#[from] OpenSensorError),
+    /// A camera that cannot be opened.
+    #[error(transparent)]
+    Camera(#[from] CameraError),
+    /// A camera that is open and gives no frame.
+    #[error("it is there ({what}), but its frame is missing: {}", why(*reason, said))]
+    NoFrame {
+        /// What it says of itself.
+        what: String,
+        /// Why there is no frame.
+        reason: NoData,
+        /// The same in the camera's own words.
+        said: String,
+    },
     /// Heat that cannot be read.
     #[error(transparent)]
     Heat(#[from] HeatError),
@@ -61,6 +79,9 @@ pub enum Silence {
         /// What the system said.
         source: io::Error,
     },
+    /// A microcontroller that says no hello.
+    #[error(transparent)]
+    Node(#[from] crate::serial::NodeError),
     /// A camera's program that is not installed.
     #[error("the program {program} is not installed, or not on the path")]
     NoProgram {
@@ -87,6 +108,8 @@ pub enum Part {
     Sensor,
     /// A camera.
     Camera,
+    /// A microcontroller.
+    Node,
     /// The pins.
     Pins,
     /// Temperature and throttling.
@@ -142,6 +165,10 @@ pub fn probe(root: &Path, board: Option<&str>) -> Result<ProbeReport, ProbeError
     for camera in &board.cameras {
         let (part, name, what) = (Part::Camera, camera.name.clone(), camera.to_string());
         devices.push(Probed { part, name, what, answer: ask_camera(root, camera) });
+    }
+    for node in &board.nodes {
+        let answer = ask_node(root, node);
+        devices.push(Probed { part: Part::Node, name: node.name.clone(), what: node.to_string(), answer });
     }
     if let Some(pins) = &board.pins {
         let names: Vec<String> =
@@ -208,13 +235,15 @@ fn ask_camera(root: &Path, camera: &CameraSpec) -> Result<String, Silence> {
     match camera.kind {
         CameraKind::Simulated => Ok("simulated".to_owned()),
         CameraKind::V4l2 => {
-            let node = camera.device.clone().unwrap_or_default();
-            open_node(root, &node, "video")?;
-            // The kernel says what the device is called beside its node.
-            let number = node.file_name().unwrap_or_default();
-            let name = root.join("sys/class/video4linux").join(number).join("name");
-            let name = std::fs::read_to_string(name).unwrap_or_default();
-            Ok(if name.trim().is_empty() { "there".to_owned() } else { name.trim().to_owned() })
+            let mut open = BoardCamera::open_below(root, camera)?;
+            let what = open.describe();
+            match open.read(Timestamp::default()).value {
+                Ok(_) => Ok(what),
+                Err(reason) => {
+                    let said = open.trouble().map(ToString::to_string).unwrap_or_default();
+                    Err(Silence::NoFrame { what, reason, said })
+                }
+            }
         }
         _ => {
             let program = camera.command_line().into_iter().next().unwrap_or_default();
@@ -230,6 +259,21 @@ fn ask_camera(root: &Path, camera: &CameraSpec) -> Result<String, Silence> {
             }
         }
     }
+}
+
+/// Who answers at a port below `root`.
+fn ask_node(root: &Path, node: &NodeSpec) -> Result<String, Silence> {
+    let device = root.join(node.device.strip_prefix("/").unwrap_or(&node.device));
+    let hello = ask(&NodeSpec { device, ..node.clone() }, NODE_PATIENCE)?;
+    if let Some(fault) = hello.fault {
+        return Err(NodeError::Fault { node: node.name.clone(), fault }.into());
+    }
+    let state = if hello.running { "samples" } else { "waits" };
+    Ok(format!("{} at a node that {state}, protocol {}", hello.chip, hello.protocol))
+}
+
+fn why(reason: NoData, said: &str) -> String {
+    if said.is_empty() { reason.to_string() } else { said.to_owned() }
 }
 
 fn ask_pins(root: &Path, pins: &PinsSpec) -> Result<String, Silence> {

@@ -5,8 +5,8 @@ use std::fmt::Display;
 use std::path::Path;
 
 use super::spec::{
-    BudgetSpec, BusKind, BusSpec, CameraKind, CameraSpec, Driver, Line, PinSpec, PinsSpec, SensorSpec,
-    ThermalSpec,
+    BudgetSpec, BusKind, BusSpec, CameraKind, CameraSpec, Driver, Line, NodeSpec, PinSpec, PinsSpec,
+    PixelFormat, SensorSpec, ThermalSpec,
 };
 use super::{Board, BoardError};
 use crate::board::chip::SensorChip;
@@ -29,7 +29,7 @@ pub(super) fn check(board: &Board, file: &str) -> Result<(), BoardError> {
     checker.name("name", &board.name)?;
     checker.text("title", &board.title)?;
     checker.text("about", &board.about)?;
-    let Board { detect, buses, sensors, cameras, .. } = board;
+    let Board { detect, buses, sensors, cameras, nodes, .. } = board;
     for (key, words) in [
         ("detect.kernel_arguments", &detect.kernel_arguments),
         ("detect.compatible", &detect.compatible),
@@ -41,10 +41,12 @@ pub(super) fn check(board: &Board, file: &str) -> Result<(), BoardError> {
     names("buses", buses.iter().map(|bus| bus.name.as_str()).collect())?;
     names("sensors", sensors.iter().map(|sensor| sensor.name.as_str()).collect())?;
     names("cameras", cameras.iter().map(|camera| camera.name.as_str()).collect())?;
+    names("nodes", nodes.iter().map(|node| node.name.as_str()).collect())?;
     buses.iter().try_for_each(|bus| checker.bus(bus))?;
     sensors.iter().try_for_each(|sensor| checker.sensor(sensor, buses))?;
     checker.shared_addresses(sensors)?;
     cameras.iter().try_for_each(|camera| checker.camera(camera))?;
+    nodes.iter().enumerate().try_for_each(|(at, node)| checker.node(node, &nodes[..at]))?;
     board.pins.iter().try_for_each(|pins| checker.pins(pins))?;
     board.thermal.iter().try_for_each(|thermal| checker.thermal(thermal))?;
     if let Some(memory) = board.memory {
@@ -247,10 +249,14 @@ impl Checker<'_> {
         if let Some(us) = camera.exposure_us {
             let v4l2 = camera.kind == CameraKind::V4l2;
             self.expect(v4l2, key("exposure_us"), us, "nothing, as only v4l2 sets exposures")?;
-            self.number(key("exposure_us"), us, 1..=1_000_000)?;
+            // The kernel counts exposures in units of 100 µs.
+            self.number(key("exposure_us"), us, 100..=1_000_000)?;
         }
         if camera.kind == CameraKind::V4l2 {
-            self.path(key("device"), camera.device.as_deref(), "/dev/video")?;
+            // A name by serial number or by socket stays where /dev/videoN changes.
+            let by_name = camera.device.as_ref().is_some_and(|path| path.starts_with("/dev/v4l"));
+            let folder = if by_name { "/dev/v4l/" } else { "/dev/video" };
+            self.path(key("device"), camera.device.as_deref(), folder)?;
         } else {
             self.absent(key("device"), camera.device.as_ref(), "as only v4l2 opens a device")?;
         }
@@ -263,6 +269,24 @@ impl Checker<'_> {
             self.absent(key("command"), camera.command.as_ref(), "as only a pipe runs a program")?;
         }
         let simulated = camera.kind == CameraKind::Simulated;
+        if simulated {
+            let (width, height) = (camera.width, camera.height);
+            self.expect(
+                matches!(width, 64 | 96),
+                key("width"),
+                width,
+                "64 or 96, as the camera is simulated",
+            )?;
+            let allowed = format!("{width}, as simulated frames are square");
+            self.expect(height == width, key("height"), height, allowed)?;
+        }
+        let pairs = "an even number, as pixels share their colours in this format";
+        if matches!(camera.format, Some(PixelFormat::Yuyv | PixelFormat::Nv12)) {
+            self.expect(camera.width.is_multiple_of(2), key("width"), camera.width, pairs)?;
+        }
+        if camera.format == Some(PixelFormat::Nv12) {
+            self.expect(camera.height.is_multiple_of(2), key("height"), camera.height, pairs)?;
+        }
         let (found, allowed) = match camera.format {
             Some(_) => ("given", "nothing, as a simulated camera has pixels of its own"),
             None => ("absent", "mjpeg, yuyv, nv12 or grey"),
@@ -288,6 +312,26 @@ impl Checker<'_> {
             taken.push(&pin.line);
         }
         Ok(())
+    }
+
+    /// That a node's line can be opened, is no other node's, and that some chip has its rate and ranges.
+    fn node(&self, node: &NodeSpec, others: &[NodeSpec]) -> Result<(), BoardError> {
+        let key = |field: &str| format!("nodes.{}.{field}", node.name);
+        self.path(key("device"), Some(&node.device), "/dev/")?;
+        if let Some(other) = others.iter().find(|other| other.device == node.device) {
+            let allowed = format!("a port other than that of {}", other.name);
+            self.expect(false, key("device"), node.device.display(), allowed)?;
+        }
+        self.number(key("baud"), node.baud, 9_600..=4_000_000)?;
+        if let Some(elf) = &node.elf {
+            self.path(key("elf"), Some(elf), "/")?;
+        }
+        self.number(key("rate_hz"), node.rate_hz.into(), 4..=1_000)?;
+        let (g, dps) = (node.accel_full_scale_g, node.gyro_full_scale_dps);
+        let fits = AccelRange::from_full_scale_g(g.into()).is_some();
+        self.expect(fits, key("accel_full_scale_g"), g, "2, 4, 8 or 16")?;
+        let fits = GyroRange::from_full_scale_dps(dps.into()).is_some();
+        self.expect(fits, key("gyro_full_scale_dps"), dps, "250, 500, 1000 or 2000")
     }
 
     fn pin(&self, key: &str, pin: &PinSpec, driver: Driver) -> Result<(), BoardError> {
