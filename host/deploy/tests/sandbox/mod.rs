@@ -3,7 +3,7 @@
 #![allow(dead_code)]
 
 use std::net::TcpListener;
-use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
@@ -89,6 +89,18 @@ impl Sandbox {
         let sshd = program("sshd").ok_or("there is no sshd (apt install openssh-server)")?;
         // Not under /tmp, which others may write: sshd accepts no root directory below such a folder.
         let base = Path::new(env!("CARGO_TARGET_TMPDIR"));
+        let open = |folder: &&Path| {
+            std::fs::metadata(folder).is_ok_and(|data| data.uid() != 0 || data.mode() & 0o022 != 0)
+        };
+        if let Some(folder) = base.ancestors().find(open) {
+            return Err(format!(
+                "others than root may write {}, where sshd takes no root directory",
+                folder.display()
+            ));
+        }
+        if !Command::new("chroot").args(["/", "true"]).status().is_ok_and(|status| status.success()) {
+            return Err("the root directory cannot be changed here".into());
+        }
         let folder = tempfile::tempdir_in(base).map_err(|error| error.to_string())?;
         std::fs::set_permissions(folder.path(), PermissionsExt::from_mode(0o755)).unwrap();
         let mut sandbox = Self { folder, sshd: None, port: free_port() };
