@@ -20,8 +20,6 @@ const WAITING: usize = 4096;
 /// Time between two attempts to open a port, at first and at most.
 const REOPEN: Duration = Duration::from_millis(200);
 const REOPEN_AT_MOST: Duration = Duration::from_secs(5);
-/// A look at whether the link is still wanted, while its port cannot be opened.
-const LOOK: Duration = Duration::from_millis(50);
 
 /// A node's figures since its link was opened.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -123,7 +121,7 @@ impl NodeLink {
             Err(RecvTimeoutError::Timeout) => None,
             Err(RecvTimeoutError::Disconnected) => {
                 // The thread has ended, which it does only when it is asked to or dies: not faster than asked.
-                std::thread::sleep(timeout);
+                std::thread::park_timeout(timeout);
                 None
             }
         }
@@ -139,6 +137,7 @@ impl Drop for NodeLink {
     fn drop(&mut self) {
         self.stop.store(true, Ordering::Relaxed);
         if let Some(thread) = self.thread.take() {
+            thread.thread().unpark();
             // A thread that died has nothing more to say.
             let _ = thread.join();
         }
@@ -176,8 +175,11 @@ impl Worker {
             if let Some(error) = error {
                 self.lose(&error);
                 let begin = Instant::now();
-                while begin.elapsed() < wait && !self.is_stopped() {
-                    std::thread::sleep(LOOK);
+                while let Some(left) = wait.checked_sub(begin.elapsed())
+                    && !self.is_stopped()
+                {
+                    // Unparked when it is to stop.
+                    std::thread::park_timeout(left);
                 }
                 wait = (wait * 2).min(REOPEN_AT_MOST);
             }
