@@ -192,7 +192,7 @@ impl Worker {
 
     /// Serves an open line until it fails or is not wanted any more.
     fn serve(&mut self, mut port: Box<dyn Port>) -> std::io::Result<()> {
-        self.session.reopened();
+        self.session.reopened((self.clock)());
         if let Some(log) = &mut self.log {
             log.restart();
         }
@@ -202,7 +202,6 @@ impl Worker {
             account.opened += 1;
         });
         let (mut buffer, mut out) = ([0; 4096], vec![]);
-        let mut silence_said = Instant::now();
         while !self.is_stopped() {
             let now = (self.clock)();
             self.session.ask(now, &mut out);
@@ -214,12 +213,11 @@ impl Worker {
             let now = (self.clock)();
             self.session.receive(now, came);
             self.deliver();
-            if self.session.is_silent(now) && silence_said.elapsed() > Duration::from_secs(1) {
-                silence_said = Instant::now();
+            if self.session.is_silent(now) {
                 let NodeSpec { name, device, baud, .. } = &self.spec;
                 let (node, device, baud) = (name.clone(), device.clone(), *baud);
                 self.lose(&NodeError::Silent { node, device, baud, bytes: 0 });
-                self.session.reopened();
+                self.session.reopened(now);
             }
         }
         Ok(())
