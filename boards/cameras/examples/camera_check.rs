@@ -18,7 +18,12 @@ const FORMATS: [(&str, PixelFormat); 4] = [
     ("nv12", PixelFormat::Nv12),
     ("grey", PixelFormat::Grey),
 ];
-/// The file by which the test driver is unplugged and plugged in.
+/// Controls by which the test driver makes faults (`vivid-ctrls.c`).
+const LOST_PERCENT: u32 = 0x00F0_F000 + 64;
+const DAMAGED_FRAME: u32 = 0x00F0_F000 + 66;
+const FAILED_START: u32 = 0x00F0_F000 + 69;
+const FAILED_STREAM: u32 = 0x00F0_F000 + 70;
+/// The folder by which the test driver is unplugged and plugged in.
 const VIVID: &str = "/sys/bus/platform/drivers/vivid";
 
 fn main() {
@@ -55,6 +60,7 @@ fn main() {
     every_format(&spec, &now);
     refusals(&spec);
     if vivid {
+        faults(&spec, &now);
         unplugged(&spec, &now);
     }
     println!("all is well");
@@ -139,6 +145,33 @@ fn refusals(spec: &CameraSpec) {
             Err(error) => println!("refused for its {what}: {error}"),
         }
     }
+}
+
+/// Asks the driver for a damaged frame, lost frames, a stream that fails, and one that cannot be started.
+fn faults(spec: &CameraSpec, now: &dyn Fn() -> Timestamp) {
+    let mut camera = BoardCamera::open(spec).expect("the camera opens");
+    let until = |camera: &mut BoardCamera| {
+        (0..20).find_map(|_| camera.read(now()).value.err()).expect("a fault is seen")
+    };
+    camera.set_control(DAMAGED_FRAME, 1).unwrap();
+    assert_eq!(until(&mut camera), NoData::Corrupt);
+    println!("damaged frame: {}", camera.trouble().unwrap());
+    stream(&mut camera, 3, now);
+    camera.set_control(LOST_PERCENT, 100).unwrap();
+    assert_eq!(until(&mut camera), NoData::DropOut);
+    println!("lost frames: {}", camera.trouble().unwrap());
+    camera.set_control(LOST_PERCENT, 0).unwrap();
+    while camera.read(now()).value.is_err() {}
+    stream(&mut camera, 3, now);
+    camera.set_control(FAILED_STREAM, 1).unwrap();
+    assert_eq!(until(&mut camera), NoData::Bus);
+    println!("failed stream: {}", camera.trouble().unwrap());
+    camera.reopen().expect("it opens again");
+    camera.set_control(FAILED_START, 1).unwrap();
+    println!("failed start: {}", camera.reopen().expect_err("it does not start"));
+    camera.reopen().expect("it opens again");
+    stream(&mut camera, 3, now);
+    println!("no such control: {}", camera.set_control(1, 1).unwrap_err());
 }
 
 /// Unplugged while it streams, told of, and plugged in again.

@@ -104,6 +104,25 @@ impl BoardCamera {
         }
     }
 
+    /// Sets a control of an open Video4Linux device by the number that `linux/v4l2-controls.h` gives it: gain, white
+    /// balance and whatever else board files have no key for. It is not set again when the camera is reopened.
+    ///
+    /// # Errors
+    /// [`CameraError::Kernel`] where the device has no such control or the value is out of its range,
+    /// [`CameraError::Setting`] where the camera has no controls or is closed.
+    pub fn set_control(&mut self, id: u32, value: i32) -> Result<(), CameraError> {
+        match &self.source {
+            #[cfg(all(target_os = "linux", target_pointer_width = "64"))]
+            Some(Source::V4l2(device)) => device.set_control(id, value),
+            _ => Err(CameraError::Setting {
+                camera: self.spec.name.clone(),
+                key: "kind",
+                found: format!("{:?}", self.spec.kind),
+                allowed: format!("v4l2, open, to set control {id:#x} to {value}"),
+            }),
+        }
+    }
+
     fn take(&mut self) -> Option<Result<Taken, CameraError>> {
         let wait = patience(&self.spec);
         Some(match self.source.as_mut()? {

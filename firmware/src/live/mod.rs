@@ -327,7 +327,7 @@ impl Builder {
                 let world = World::seen(self.plan.seed, self.live.clock.base(), camera)?;
                 CameraSlot::simulated(camera.clone(), SimulatedCamera::new(world))
             } else {
-                CameraSlot::real(camera.clone())
+                CameraSlot::real(self.plan.root.clone(), camera.clone())
             };
             let rota = Rota { lost: lost.clone(), own };
             let (device, entry) = self.device(slot, &camera.name);

@@ -83,6 +83,11 @@ impl V4l2 {
         &self.about
     }
 
+    /// Sets a control by its number.
+    pub(crate) fn set_control(&self, id: u32, value: i32) -> Result<(), CameraError> {
+        self.stream.set_control(id, value)
+    }
+
     /// The newest frame.
     pub(crate) fn take(&mut self, wait: Duration) -> Result<Taken, CameraError> {
         self.stream.take(wait)

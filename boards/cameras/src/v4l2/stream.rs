@@ -8,7 +8,9 @@ use rustix::io::Errno;
 use rustix::time::{ClockId, clock_gettime};
 
 use super::kernel::{self, Mapping};
-use super::layout::{BUFFER_DAMAGED, Buffer, BuffersWanted, CAPTURE, CLOCK_MASK, CLOCK_MONOTONIC, MAPPED};
+use super::layout::{
+    BUFFER_DAMAGED, Buffer, BuffersWanted, CAPTURE, CLOCK_MASK, CLOCK_MONOTONIC, Control, MAPPED,
+};
 use super::negotiate::Agreed;
 use super::{Names, offer};
 use crate::camera::{Taken, nanos};
@@ -70,6 +72,12 @@ impl Stream {
         Ok(stream)
     }
 
+    /// Sets a control of the device.
+    pub(super) fn set_control(&self, id: u32, value: i32) -> Result<(), CameraError> {
+        let failed = |errno| self.names.failed("setting a control", errno);
+        kernel::set_control(&self.device, &mut Control { id, value }).map_err(failed)
+    }
+
     fn map(&mut self, index: u32) -> Result<(), CameraError> {
         let failed = |errno| self.names.failed("mapping its buffers", errno);
         let mut buffer = Buffer { index, ..empty() };
@@ -114,7 +122,11 @@ impl Stream {
 
     /// Waits until there is a filled buffer.
     pub(super) fn wait(&self, wait: Duration) -> Result<(), CameraError> {
-        let begun = Instant::now();
+        self.wait_since(Instant::now(), wait)
+    }
+
+    /// The same for a wait that has begun.
+    fn wait_since(&self, begun: Instant, wait: Duration) -> Result<(), CameraError> {
         let (camera, device) = (self.names.camera.clone(), self.names.device.clone());
         loop {
             let left = wait.saturating_sub(begun.elapsed());
@@ -148,7 +160,7 @@ impl Stream {
     pub(super) fn take(&mut self, wait: Duration) -> Result<Taken, CameraError> {
         let (begun, asked) = (Instant::now(), monotonic());
         loop {
-            self.wait(wait.saturating_sub(begun.elapsed()))?;
+            self.wait_since(begun, wait)?;
             let Some((buffer, count)) = self.newest()? else { continue };
             let taken = taken_at(&buffer);
             let stale = match taken {

@@ -1,0 +1,136 @@
+//! The units, read as systemd reads them, and by systemd itself where it is here.
+#![allow(clippy::unwrap_used, clippy::panic, clippy::print_stderr, missing_docs)]
+
+use std::process::Command;
+
+use sedge_boards::Board;
+use sedge_deploy::Prefix;
+use sedge_deploy::units::{PREPARE_UNIT, UNIT, prepare_unit, unit};
+
+/// Sections and their keys, in the order in which they stand.
+fn parsed(text: &str) -> Vec<(String, String, String)> {
+    let mut section = String::new();
+    let mut keys = vec![];
+    for line in text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#')) {
+        if let Some(name) = line.strip_prefix('[').and_then(|line| line.strip_suffix(']')) {
+            section = name.to_owned();
+        } else {
+            let (key, value) = line.split_once('=').unwrap_or_else(|| panic!("{line:?} is no key"));
+            keys.push((section.clone(), key.to_owned(), value.to_owned()));
+        }
+    }
+    keys
+}
+
+fn values(text: &str, key: &str) -> Vec<String> {
+    parsed(text).into_iter().filter(|(_, found, _)| found == key).map(|(.., value)| value).collect()
+}
+
+fn of(board: &str) -> String {
+    unit(&Board::named(board).unwrap(), &Prefix::default())
+}
+
+#[test]
+fn the_unit_says_how_the_daemon_is_run_and_watched() {
+    let text = of("virtual-pi");
+    for (key, expected) in [
+        ("Type", "notify"),
+        ("WatchdogSec", "30"),
+        ("Restart", "on-failure"),
+        ("StartLimitBurst", "5"),
+        ("User", "sedge"),
+        ("StateDirectory", "sedge"),
+        ("NoNewPrivileges", "yes"),
+        ("ProtectSystem", "strict"),
+        ("DevicePolicy", "closed"),
+        ("RestrictAddressFamilies", "AF_UNIX"),
+        // budget.memory_mb = 128, and duty = 0.25: 50 + 12.5, rounded.
+        ("MemoryMax", "128M"),
+        ("MemoryHigh", "115M"),
+        ("CPUWeight", "63"),
+        (
+            "ExecStart",
+            "/opt/sedge/current/sedged run --bundle /opt/sedge/current/bundle.sedge --source \
+             board:/opt/sedge/current/board.toml --out /var/lib/sedge --pace realtime",
+        ),
+    ] {
+        assert_eq!(values(&text, key), [expected], "{key}");
+    }
+    let start = parsed(&text).into_iter().find(|(_, key, _)| key == "StartLimitIntervalSec").unwrap();
+    assert_eq!(start.0, "Unit", "systemd ignores it elsewhere");
+    assert!(
+        !text.contains('@') || !text.replace("@system-service", "").replace("@privileged", "").contains('@')
+    );
+}
+
+#[test]
+fn a_board_gets_its_own_devices_and_no_others() {
+    for (board, expected) in [
+        (
+            "virtual-pi",
+            &[
+                "/dev/gpiochip0",
+                "/dev/gpiochip4",
+                "/dev/gpiomem",
+                "/dev/gpiomem0",
+                "/dev/i2c-1",
+                "/dev/video0",
+            ][..],
+        ),
+        ("generic-linux", &["/dev/video0"]),
+        ("sim", &[]),
+        (
+            "jetson-orin-nano",
+            &[
+                "/dev/gpiochip0",
+                "/dev/i2c-7",
+                "/dev/video1",
+                "char-drm",
+                "char-nvhost",
+                "char-nvidia",
+                "char-nvmap",
+                "char-video4linux",
+            ],
+        ),
+    ] {
+        let expected: Vec<String> = expected.iter().map(|device| format!("{device} rw")).collect();
+        assert_eq!(values(&of(board), "DeviceAllow"), expected, "{board}");
+    }
+    // Argus is reached by a socket in /tmp, and what feeds a pipe compiles code while it runs.
+    assert_eq!(values(&of("jetson-orin-nano"), "PrivateTmp"), ["no"]);
+    assert_eq!(values(&of("jetson-orin-nano"), "MemoryDenyWriteExecute"), ["no"]);
+    assert_eq!(values(&of("virtual-pi"), "MemoryDenyWriteExecute"), ["yes"]);
+}
+
+#[test]
+fn systemd_takes_the_units_of_every_board_and_finds_them_hardened() {
+    if Command::new("systemd-analyze").arg("--version").output().is_err() {
+        eprintln!("SKIPPED: systemd-analyze of the units (apt install systemd)");
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    // Programs named in a unit have to be there, as executables.
+    let prefix = folder.path().join("sedge");
+    std::fs::create_dir_all(prefix.join("current")).unwrap();
+    std::fs::copy("/bin/sh", prefix.join("current/sedged")).unwrap();
+    let prefix = Prefix::new(prefix.to_str().unwrap()).unwrap();
+    for name in Board::names() {
+        let board = Board::named(name).unwrap();
+        let paths = [UNIT, PREPARE_UNIT].map(|file| folder.path().join(file));
+        std::fs::write(&paths[0], unit(&board, &prefix)).unwrap();
+        std::fs::write(&paths[1], prepare_unit(&prefix)).unwrap();
+        let verified =
+            Command::new("systemd-analyze").args(["--man=no", "verify"]).args(&paths).output().unwrap();
+        let said = String::from_utf8_lossy(&verified.stderr).into_owned();
+        // It looks at this machine's own units too, and says what it thinks of them.
+        let about_ours: Vec<&str> = said.lines().filter(|line| line.contains("sedge")).collect();
+        assert!(verified.status.success() && about_ours.is_empty(), "{name}: {said}");
+        let security = Command::new("systemd-analyze")
+            .args(["security", "--offline=true", "--no-pager", "--threshold=25"])
+            .arg(&paths[0])
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&security.stdout).into_owned();
+        assert!(security.status.success(), "{name} is exposed above 2.5 of 10:\n{said}");
+    }
+}
