@@ -291,6 +291,7 @@ fn a_disturbed_line_loses_frames_and_invents_none_and_a_cut_one_comes_back() {
 #[test]
 fn a_node_at_a_port_answers_who_it_is_and_an_empty_port_why_not() {
     let Some(mut machine) = boot("pty") else { return };
+    // QEMU looks once a second whether someone has opened its terminal.
     let spec = spec(machine.terminal(), 100, false);
     let hello = ask(&spec, Duration::from_secs(10)).unwrap();
     assert_eq!((hello.chip.as_str(), hello.running), ("MPU-6050", false));

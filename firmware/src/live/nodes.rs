@@ -14,7 +14,7 @@ use crate::serial::{NodeLink, ask};
 /// Time between two looks at a link: a node sends a batch as often.
 const PERIOD: Span = Span::from_millis(20);
 /// How long a node that is opened is waited for.
-const PATIENCE: Duration = Duration::from_secs(1);
+const PATIENCE: Duration = Duration::from_secs(2);
 /// Looks without a reading after which each further one is a failure: two seconds.
 const QUIET: u32 = 100;
 /// Most readings taken in one look: a second of the fastest node.
