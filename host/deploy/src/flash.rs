@@ -4,79 +4,18 @@
 //! trial is one script on the board, which the host only watches: it ends whether or not anyone listens. Should the
 //! machine itself lose power in it, the unit `sedge-prepare.service` goes back at the next boot.
 
-use std::fmt;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::elf::{Architecture, MAX_PROGRAM_BYTES, Program};
 use crate::payload::{BoardFile, BundleFile, Content, Daemon, MAX_BUNDLE_BYTES};
-use crate::remote::{Connection, Facts, Input, Remote, value};
-use crate::slot::{BOARD, BUNDLE, DAEMON, RECORD, SUMS, UNIT};
-use crate::status::{SlotState, Status, log_in, not_understood, survey};
+use crate::remote::{Connection, Facts, Input, Remote};
+use crate::slot::{BOARD, BUNDLE, DAEMON, RECORD, SUMS, UNIT, sha256, state_folder};
+use crate::status::{SlotState, Status, log_in, survey};
+pub use crate::step::Step;
+use crate::trial::trial;
+pub use crate::trial::{Health, Reverted};
 use crate::units::{prepare_unit, unit};
 use crate::{DeployError, Prefix, Slot, SlotRecord, cross};
-
-/// What is being done.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Step {
-    /// Asking what the machine is.
-    Probe,
-    /// Asking what lies on it.
-    Survey,
-    /// Clearing the slot that is not in service.
-    Clear,
-    /// Copying a file into it.
-    Send,
-    /// Starting the daemon once, for its version.
-    Version,
-    /// Making the user and the unit that runs at boot.
-    Install,
-    /// Putting the slot in service and watching it.
-    Trial,
-}
-
-impl Step {
-    /// What a connection that broke here left on the board.
-    pub const fn left_behind(self) -> &'static str {
-        match self {
-            Self::Trial => {
-                "The board ends the trial by itself, and confirms the new slot or goes back; see `sedge status`"
-            }
-            _ => "What was in service is untouched; run the command again",
-        }
-    }
-}
-
-impl fmt::Display for Step {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Probe => "while telling what it is",
-            Self::Survey => "while telling what lies on it",
-            Self::Clear => "while clearing the slot that is not in service",
-            Self::Send => "while taking a file",
-            Self::Version => "while starting the daemon once",
-            Self::Install => "while being set up",
-            Self::Trial => "while trying the new slot",
-        })
-    }
-}
-
-/// When a daemon counts as healthy.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Health {
-    /// Seconds to wait until it is, at most.
-    pub wait_s: u32,
-    /// Seconds it has to stay so, as one process.
-    pub hold_s: u32,
-    /// Embeddings it has to have made; 0 for a board that has nothing to embed yet.
-    pub least_embeddings: u64,
-}
-
-impl Default for Health {
-    fn default() -> Self {
-        Self { wait_s: 60, hold_s: 10, least_embeddings: 1 }
-    }
-}
 
 /// What is to be put where.
 #[derive(Clone, Debug)]
@@ -93,45 +32,12 @@ pub struct FlashOptions {
     pub bundle: Option<BundleFile>,
     /// When it counts as healthy.
     pub health: Health,
+    /// Begins with nothing learned, where this bundle ran on this board before.
+    pub fresh: bool,
 }
 
 /// Told of each step, with what it works on.
 pub type Progress<'a> = &'a mut dyn FnMut(Step, &str);
-
-/// A slot that was not healthy, so that the one before is in service again.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Reverted {
-    /// The host.
-    pub host: String,
-    /// The slot that was tried.
-    pub slot: Slot,
-    /// What it lacked.
-    pub reason: String,
-    /// The slot gone back to; none where nothing had been in service.
-    pub back_to: Option<Slot>,
-    /// Whether going back worked.
-    pub went_back: bool,
-    /// `systemctl is-active` after it.
-    pub service: String,
-    /// The end of the journal of the slot that failed.
-    pub journal: String,
-}
-
-impl fmt::Display for Reverted {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { host, slot, reason, service, journal, .. } = self;
-        write!(f, "slot {slot} of {host} was not healthy: {reason}. ")?;
-        match (self.went_back, self.back_to) {
-            (false, _) => f.write_str("Going back FAILED; look at the machine")?,
-            (true, Some(back)) => write!(f, "Slot {back} is back in service, and is {service}")?,
-            (true, None) => f.write_str("Nothing was in service before, and nothing is now")?,
-        }
-        if !journal.is_empty() {
-            write!(f, "\nThe journal's end:\n{journal}")?;
-        }
-        Ok(())
-    }
-}
 
 /// A slot that was confirmed.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
@@ -154,6 +60,8 @@ pub struct Deployment {
     daemon: Content,
     bundle: BundlePlan,
     health: Health,
+    state: String,
+    flashed_unix_s: u64,
     /// What the machine said of itself.
     pub facts: Facts,
     /// The processor.
@@ -170,6 +78,14 @@ enum BundlePlan {
     Keep { from: Slot, sha256: String, digest: String },
 }
 
+impl BundlePlan {
+    fn digest(&self) -> &str {
+        match self {
+            Self::Send(_, digest) | Self::Keep { digest, .. } => digest,
+        }
+    }
+}
+
 impl Deployment {
     /// Logs in, builds the daemon where it is to be built, and checks everything that can be checked without
     /// writing.
@@ -177,7 +93,7 @@ impl Deployment {
     /// # Errors
     /// [`DeployError`], saying what is wanting.
     pub fn prepare(options: FlashOptions, progress: Progress<'_>) -> Result<Self, DeployError> {
-        let FlashOptions { connection, prefix, board, daemon, bundle, health } = options;
+        let FlashOptions { connection, prefix, board, daemon, bundle, health, fresh } = options;
         progress(Step::Probe, connection.host.as_str());
         let (remote, facts) = log_in(connection, &prefix)?;
         let architecture = facts.architecture(remote.host())?;
@@ -208,12 +124,28 @@ impl Deployment {
         let bytes = daemon.bytes + bundle_bytes + board.text.len() as u64;
         facts.can_carry(remote.host(), &program, &board.board, bundle_bytes, bytes, prefix.as_str())?;
         let slot = serving.map_or(Slot::A, Slot::other);
-        Ok(Self { remote, prefix, board, daemon, bundle, health, facts, architecture, status, slot })
+        let flashed_unix_s = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+        let state =
+            state_folder(bundle.digest(), &sha256(board.text.as_bytes()), fresh.then_some(flashed_unix_s));
+        Ok(Self {
+            state,
+            flashed_unix_s,
+            remote,
+            prefix,
+            board,
+            daemon,
+            bundle,
+            health,
+            facts,
+            architecture,
+            status,
+            slot,
+        })
     }
 
     /// The unit that will be installed.
     pub fn unit(&self) -> String {
-        unit(&self.board.board, &self.prefix)
+        unit(&self.board.board, &self.prefix, &self.state)
     }
 
     /// Copies, tries, and confirms or goes back.
@@ -223,7 +155,9 @@ impl Deployment {
     /// which say what is in service then.
     pub fn apply(self, progress: Progress<'_>) -> Result<Flashed, DeployError> {
         let unit_text = self.unit();
-        let Self { remote, prefix, board, daemon, bundle, health, slot, status, .. } = self;
+        let Self {
+            remote, prefix, board, daemon, bundle, health, state, flashed_unix_s, slot, status, ..
+        } = self;
         let before = status.serving();
         let token = token();
         let sender = Sender { remote: &remote, prefix: prefix.as_str(), token: &token, slot };
@@ -251,11 +185,12 @@ impl Deployment {
             version: version.take(64).collect(),
             board: board.board.name.clone(),
             bundle_digest,
+            state_folder: state,
             daemon_sha256,
             board_sha256,
             bundle_sha256,
             unit_sha256,
-            flashed_unix_s: SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs()),
+            flashed_unix_s,
         };
         let line = record.to_line()?;
         sender.send(RECORD, "644", Content::of_text(&line)?, progress)?;
@@ -292,44 +227,6 @@ pub fn rollback(
     progress(Step::Trial, slot.name());
     let seconds = trial(&remote, prefix, slot, "-", &record, health)?;
     Ok(Flashed { slot, before: status.current, record, seconds })
-}
-
-fn trial(
-    remote: &Remote,
-    prefix: &Prefix,
-    slot: Slot,
-    token: &str,
-    record: &SlotRecord,
-    health: Health,
-) -> Result<u32, DeployError> {
-    let numbers = [u64::from(health.wait_s), u64::from(health.hold_s.max(1)), health.least_embeddings];
-    let [wait, hold, least] = numbers.map(|number| number.to_string());
-    let arguments = [prefix.as_str(), slot.name(), token, &record.bundle_digest, &wait, &hold, &least];
-    let answer = remote.run(Step::Trial, include_str!("scripts/trial.sh"), &arguments, Input::Nothing)?;
-    match value(&answer, "outcome") {
-        Some("confirmed") => {
-            Ok(value(&answer, "seconds").and_then(|text| text.parse().ok()).unwrap_or_default())
-        }
-        Some("reverted") => {
-            let text = |key| value(&answer, key).unwrap_or_default().to_owned();
-            let journal = answer.split_once("\njournal=\n").map(|(_, log)| log).unwrap_or_default();
-            Err(DeployError::Reverted(Box::new(Reverted {
-                host: remote.host().to_owned(),
-                slot,
-                reason: text("reason"),
-                back_to: Slot::from_name(&text("back_to")),
-                went_back: text("went_back") == "yes",
-                service: text("service"),
-                journal: journal
-                    .chars()
-                    .filter(|c| !c.is_control() || *c == '\n')
-                    .collect::<String>()
-                    .trim()
-                    .to_owned(),
-            })))
-        }
-        _ => Err(not_understood(remote, Step::Trial, &answer)),
-    }
 }
 
 /// The script that runs at boot, whole.
@@ -380,5 +277,5 @@ impl Sender<'_> {
 fn token() -> String {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_nanos());
     let text = format!("{now} {}", std::process::id());
-    crate::slot::sha256(text.as_bytes()).chars().take(16).collect()
+    sha256(text.as_bytes()).chars().take(16).collect()
 }

@@ -76,6 +76,8 @@ pub struct SlotRecord {
     pub board: String,
     /// The bundle's own digest, by which the daemon names it in `status.json`.
     pub bundle_digest: String,
+    /// Folder below `/var/lib/sedge` of results and of what was learned.
+    pub state_folder: String,
     /// SHA-256 of the daemon.
     pub daemon_sha256: String,
     /// SHA-256 of the board file.
@@ -108,6 +110,18 @@ impl SlotRecord {
             (&record_sha256, RECORD),
         ];
         files.map(|(digest, name)| format!("{digest}  {name}\n")).concat()
+    }
+}
+
+/// The folder of results and of what was learned with a bundle on a board. A checkpoint belongs to one bundle, board and
+/// budget, and a daemon refuses that of another, so each pair has its own: going back finds what was learned before.
+/// `fresh` begins again with nothing learned.
+pub(crate) fn state_folder(bundle_digest: &str, board_sha256: &str, fresh: Option<u64>) -> String {
+    let part = |digest: &str| digest.chars().filter(char::is_ascii_hexdigit).take(12).collect::<String>();
+    let folder = format!("{}-{}", part(bundle_digest), part(board_sha256));
+    match fresh {
+        Some(unix_s) => format!("{folder}-{unix_s}"),
+        None => folder,
     }
 }
 

@@ -188,8 +188,11 @@ impl fmt::Display for DaemonLines<'_> {
             short(&of(daemon, "bundle_digest"))
         )?;
         if let Some(adapting) = daemon.get("adapting") {
-            let [steps, accepted, rejected, resting] =
-                ["steps", "accepted", "rejected", "resting"].map(|key| of(adapting, key));
+            let [steps, accepted, rejected] = ["steps", "accepted", "rejected"].map(|key| of(adapting, key));
+            let resting = match adapting.get("resting") {
+                None | Some(serde_json::Value::Null) => "no".to_owned(),
+                Some(_) => of(adapting, "resting"),
+            };
             write!(
                 f,
                 "\nadaptation: {steps} steps, {accepted} accepted, {rejected} rejected, resting: {resting}"

@@ -19,12 +19,13 @@ pub const GROUPS: [&str; 6] = ["i2c", "spi", "gpio", "video", "render", "dialout
 const TEMPLATE: &str = include_str!("sedged.service.in");
 const PREPARE_TEMPLATE: &str = include_str!("sedge-prepare.service.in");
 
-/// Text of the daemon's unit for a board.
+/// Text of the daemon's unit for a board; `state` is the folder below `/var/lib/sedge` that keeps its results and what it
+/// learned.
 ///
 /// The daemon may take as much memory as `budget.memory_mb` and is slowed down from nine tenths of it. Its weight
 /// among the services of the machine is half of the usual 100 where it never adapts, and the usual where adaptation
 /// may have a whole core: `50 + 50 duty`.
-pub fn unit(board: &Board, prefix: &Prefix) -> String {
+pub fn unit(board: &Board, prefix: &Prefix, state: &str) -> String {
     let memory = board.budget.memory_mb;
     let weight = 50 + (50.0 * board.budget.duty.clamp(0.0, 1.0)).round() as u32;
     let pipes: Vec<String> = board
@@ -42,6 +43,7 @@ pub fn unit(board: &Board, prefix: &Prefix) -> String {
         &[
             ("board", &board.name),
             ("prefix", prefix.as_str()),
+            ("state", state),
             ("memory_max", &memory.to_string()),
             ("memory_high", &(u64::from(memory) * 9 / 10).to_string()),
             ("cpu_weight", &weight.to_string()),

@@ -51,10 +51,16 @@ fn there_and_back(tools: Tools) {
     let back = rollback(board.connection(), &Prefix::default(), Sandbox::health(), &mut |_, _| {}).unwrap();
     assert_eq!((back.slot, back.before), (Slot::A, Some(Slot::B)));
     board.assert_in_service("a", "well");
-    // Without a bundle, the one in service is kept.
+    // Each bundle has its own folder of what it learned, to which going back leads.
+    assert_ne!(first.record.state_folder, second.record.state_folder);
+    // Without a bundle, the one in service is kept, and what it learned with it.
     let kept = flash(board.options(None)).unwrap();
+    assert_eq!(kept.record.state_folder, first.record.state_folder);
     assert_eq!(kept.record.bundle_digest, first.record.bundle_digest);
     board.assert_in_service("b", "well");
+    let fresh = flash(FlashOptions { fresh: true, ..board.options(None) }).unwrap();
+    assert!(fresh.record.state_folder.starts_with(&format!("{}-", first.record.state_folder)));
+    board.assert_in_service("a", "well");
 }
 
 #[test]
@@ -75,7 +81,7 @@ fn a_slot_that_is_not_healthy_is_taken_back_with_the_reason() {
         ("crash", "the service is failed", "the bundle is of another format"),
         ("crash-later", "the service is failed", "out of memory"),
         ("silent", "has written no status.json", "starting as silent"),
-        ("blind", "has made 0 embeddings of at least 1", "starting as blind"),
+        ("blind", "has made no embedding since it was started", "starting as blind"),
         ("other-bundle", "instead of", "starting as other-bundle"),
     ] {
         let error = flash(board.options(Some(behaviour))).unwrap_err();

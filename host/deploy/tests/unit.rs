@@ -1,11 +1,12 @@
 //! The units, read as systemd reads them, and by systemd itself where it is here.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::print_stderr, missing_docs)]
 
+use std::path::Path;
 use std::process::Command;
 
 use sedge_boards::Board;
 use sedge_deploy::Prefix;
-use sedge_deploy::units::{PREPARE_UNIT, UNIT, prepare_unit, unit};
+use sedge_deploy::units::{GROUPS, PREPARE_UNIT, UNIT, prepare_unit, unit};
 
 /// Sections and their keys, in the order in which they stand.
 fn parsed(text: &str) -> Vec<(String, String, String)> {
@@ -27,7 +28,7 @@ fn values(text: &str, key: &str) -> Vec<String> {
 }
 
 fn of(board: &str) -> String {
-    unit(&Board::named(board).unwrap(), &Prefix::default())
+    unit(&Board::named(board).unwrap(), &Prefix::default(), "0a1b-2c3d")
 }
 
 #[test]
@@ -39,7 +40,7 @@ fn the_unit_says_how_the_daemon_is_run_and_watched() {
         ("Restart", "on-failure"),
         ("StartLimitBurst", "5"),
         ("User", "sedge"),
-        ("StateDirectory", "sedge"),
+        ("StateDirectory", "sedge sedge/0a1b-2c3d"),
         ("NoNewPrivileges", "yes"),
         ("ProtectSystem", "strict"),
         ("DevicePolicy", "closed"),
@@ -51,7 +52,7 @@ fn the_unit_says_how_the_daemon_is_run_and_watched() {
         (
             "ExecStart",
             "/opt/sedge/current/sedged run --bundle /opt/sedge/current/bundle.sedge --source \
-             board:/opt/sedge/current/board.toml --out /var/lib/sedge --pace realtime",
+             board:/opt/sedge/current/board.toml --out /var/lib/sedge/0a1b-2c3d --pace realtime",
         ),
     ] {
         assert_eq!(values(&text, key), [expected], "{key}");
@@ -102,6 +103,47 @@ fn a_board_gets_its_own_devices_and_no_others() {
     assert_eq!(values(&of("virtual-pi"), "MemoryDenyWriteExecute"), ["yes"]);
 }
 
+/// At most 2.5 of 10 in systemd's own count of what a service could still do.
+fn assert_hardened(name: &str, unit: &Path) {
+    let mut analyze = Command::new("systemd-analyze");
+    let security =
+        analyze.args(["security", "--offline=true", "--no-pager", "--threshold=25"]).arg(unit).output();
+    let security = security.unwrap();
+    assert!(security.status.success(), "{name}: {}", String::from_utf8_lossy(&security.stdout));
+}
+
+#[test]
+fn the_unit_of_the_package_is_taken_and_hardened_too() {
+    let packaging = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../firmware/packaging");
+    let text = std::fs::read_to_string(packaging.join(UNIT)).unwrap();
+    let of_board = of("rpi4");
+    for key in
+        ["User", "WatchdogSec", "ProtectSystem", "CapabilityBoundingSet", "SystemCallFilter", "DevicePolicy"]
+    {
+        assert_eq!(values(&text, key), values(&of_board, key), "{key}");
+    }
+    let users = std::fs::read_to_string(packaging.join("sysusers.conf")).unwrap();
+    for group in GROUPS {
+        assert!(users.contains(&format!("m sedge {group}\n")), "{group}");
+    }
+    for script in ["postinst", "prerm"] {
+        let parsed =
+            Command::new("sh").arg("-n").arg(packaging.join("debian").join(script)).status().unwrap();
+        assert!(parsed.success(), "{script}");
+    }
+    if Command::new("systemd-analyze").arg("--version").output().is_err() {
+        eprintln!("SKIPPED: systemd-analyze of the package's unit (apt install systemd)");
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join(UNIT);
+    std::fs::write(&path, text.replace("/usr/bin/sedged", "/bin/sh")).unwrap();
+    let verified = Command::new("systemd-analyze").args(["--man=no", "verify"]).arg(&path).output().unwrap();
+    let said = String::from_utf8_lossy(&verified.stderr).into_owned();
+    assert!(verified.status.success() && !said.contains("sedged.service"), "{said}");
+    assert_hardened("the package", &path);
+}
+
 #[test]
 fn systemd_takes_the_units_of_every_board_and_finds_them_hardened() {
     if Command::new("systemd-analyze").arg("--version").output().is_err() {
@@ -117,7 +159,7 @@ fn systemd_takes_the_units_of_every_board_and_finds_them_hardened() {
     for name in Board::names() {
         let board = Board::named(name).unwrap();
         let paths = [UNIT, PREPARE_UNIT].map(|file| folder.path().join(file));
-        std::fs::write(&paths[0], unit(&board, &prefix)).unwrap();
+        std::fs::write(&paths[0], unit(&board, &prefix, "0a1b-2c3d")).unwrap();
         std::fs::write(&paths[1], prepare_unit(&prefix)).unwrap();
         let verified =
             Command::new("systemd-analyze").args(["--man=no", "verify"]).args(&paths).output().unwrap();
@@ -125,12 +167,6 @@ fn systemd_takes_the_units_of_every_board_and_finds_them_hardened() {
         // It looks at this machine's own units too, and says what it thinks of them.
         let about_ours: Vec<&str> = said.lines().filter(|line| line.contains("sedge")).collect();
         assert!(verified.status.success() && about_ours.is_empty(), "{name}: {said}");
-        let security = Command::new("systemd-analyze")
-            .args(["security", "--offline=true", "--no-pager", "--threshold=25"])
-            .arg(&paths[0])
-            .output()
-            .unwrap();
-        let said = String::from_utf8_lossy(&security.stdout).into_owned();
-        assert!(security.status.success(), "{name} is exposed above 2.5 of 10:\n{said}");
+        assert_hardened(name, &paths[0]);
     }
 }

@@ -5,7 +5,7 @@ export LC_ALL
 umask 022
 prefix=$1
 units=/etc/systemd/system
-state=/var/lib/sedge
+home=/var/lib/sedge
 unit=sedged.service
 prepare=sedge-prepare.service
 
@@ -24,6 +24,11 @@ current() {
 
 boot_id() {
     cat /proc/sys/kernel/random/boot_id 2>/dev/null || echo unknown
+}
+
+# The folder that the daemon of the slot $1 writes to.
+state_of() {
+    printf '%s/%s' "$home" "$(sed -n 's/.*"state_folder":"\([A-Za-z0-9-]*\)".*/\1/p' "$prefix/$1/slot.json" 2>/dev/null)"
 }
 
 # Whether the slot $1 holds all that its sums name.

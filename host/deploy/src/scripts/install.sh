@@ -1,9 +1,9 @@
 # Makes the user, and what mends a trial after a loss of power: prefix, text of `settle`, text of its unit.
 if ! id sedge >/dev/null 2>&1; then
     if command -v useradd >/dev/null 2>&1; then
-        useradd --system --user-group --no-create-home --home-dir "$state" --shell /usr/sbin/nologin sedge
+        useradd --system --user-group --no-create-home --home-dir "$home" --shell /usr/sbin/nologin sedge
     else
-        adduser -S -D -H -h "$state" -s /bin/false sedge
+        adduser -S -D -H -h "$home" -s /bin/false sedge
     fi || fail "cannot make the user sedge"
 fi
 for group in i2c spi gpio video render dialout; do

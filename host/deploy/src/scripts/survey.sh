@@ -14,6 +14,7 @@ for slot in a b; do
 done
 printf 'service=%s\n' "$(systemctl is-active "$unit" 2>/dev/null)"
 printf 'enabled=%s\n' "$(systemctl is-enabled "$unit" 2>/dev/null)"
+state=$(state_of "$(current)")
 [ -f "$state/status.json" ] && printf 'status=%s\n' "$(head -c 65536 "$state/status.json" | tr -d '\n')"
 [ -f "$prefix/outcome" ] && printf 'outcome=%s\n' "$(head -n 1 "$prefix/outcome")"
 exit 0

@@ -8,6 +8,7 @@ settle
 [ "$token" = - ] || [ "$(cat "$prefix/owner" 2>/dev/null)" = "$token" ] ||
     fail "another host flashes this board now; it has the slot $new"
 old=$(current)
+state=$(state_of "$new")
 [ "$old" != "$new" ] || fail "the slot $new is in service already"
 whole "$new" || fail "the slot $new is not whole; flash it again"
 
@@ -35,8 +36,16 @@ healthy() {
         case "$embeddings" in
             '' | *[!0-9]*) why="status.json has no number of embeddings" ;;
             *)
-                [ "$embeddings" -ge "$least" ] && return 0
-                why="the daemon runs but has made $embeddings embeddings of at least $least"
+                # The count goes on from a checkpoint; the age is null until this process has made one.
+                age=$(field last_embedding_age_s)
+                [ "$least" = 0 ] && return 0
+                case "$age" in
+                    '' | null) why="the daemon runs but has made no embedding since it was started" ;;
+                    *)
+                        [ "$embeddings" -ge "$least" ] && return 0
+                        why="the daemon runs but has made $embeddings embeddings of at least $least"
+                        ;;
+                esac
                 ;;
         esac
     fi

@@ -31,15 +31,24 @@ fn main() {
     if behaviour == "other-bundle" {
         digest = "0".repeat(64);
     }
-    let (begun, mut embeddings) = (Instant::now(), 0);
+    // As after a checkpoint: the count goes on, the age of the last is of this process.
+    let (begun, mut embeddings) = (Instant::now(), 7);
+    let age = if behaviour == "blind" { "null" } else { "0.1" };
     let started = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
     std::fs::create_dir_all(&out).unwrap();
+    let checkpoint = format!("{out}/checkpoint");
+    let other = std::fs::read_to_string(&checkpoint).is_ok_and(|of| of != digest);
+    if other {
+        eprintln!("the checkpoint is of another bundle");
+        std::process::exit(1);
+    }
+    std::fs::write(&checkpoint, &digest).unwrap();
     while begun.elapsed() < Duration::from_secs(120) {
         embeddings += u64::from(behaviour != "blind");
         let status = format!(
             "{{\n  \"version\": \"0.1.0\",\n  \"bundle\": \"a, \\\"pid\\\": 1, {{x\",\n  \"bundle_digest\": \"{digest}\",\n  \
              \"board\": \"rpi4\",\n  \"pid\": {},\n  \"started_unix_s\": {started},\n  \"uptime_s\": {:.1},\n  \
-             \"embeddings\": {embeddings},\n  \"last_embedding_age_s\": 0.1,\n  \"adapting\": {{\"steps\": 3, \
+             \"embeddings\": {embeddings},\n  \"last_embedding_age_s\": {age},\n  \"adapting\": {{\"steps\": 3, \
              \"accepted\": 1, \"rejected\": 1, \"resting\": false}},\n  \"celsius\": 48.5,\n  \"rss_bytes\": 1,\n  \
              \"sensors\": [{{\"name\": \"imu\", \"condition\": \"working\", \"readings\": 7, \"failures\": 0}}]\n}}\n",
             std::process::id(),

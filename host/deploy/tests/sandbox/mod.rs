@@ -3,7 +3,7 @@
 #![allow(dead_code)]
 
 use std::net::TcpListener;
-use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
@@ -89,6 +89,18 @@ impl Sandbox {
         let sshd = program("sshd").ok_or("there is no sshd (apt install openssh-server)")?;
         // Not under /tmp, which others may write: sshd accepts no root directory below such a folder.
         let base = Path::new(env!("CARGO_TARGET_TMPDIR"));
+        let open = |folder: &&Path| {
+            std::fs::metadata(folder).is_ok_and(|data| data.uid() != 0 || data.mode() & 0o022 != 0)
+        };
+        if let Some(folder) = base.ancestors().find(open) {
+            return Err(format!(
+                "others than root may write {}, where sshd takes no root directory",
+                folder.display()
+            ));
+        }
+        if !Command::new("chroot").args(["/", "true"]).status().is_ok_and(|status| status.success()) {
+            return Err("the root directory cannot be changed here".into());
+        }
         let folder = tempfile::tempdir_in(base).map_err(|error| error.to_string())?;
         std::fs::set_permissions(folder.path(), PermissionsExt::from_mode(0o755)).unwrap();
         let mut sandbox = Self { folder, sshd: None, port: free_port() };
@@ -125,16 +137,11 @@ impl Sandbox {
             Tools::Busybox => {
                 let busybox = busybox().ok_or("there is no static busybox (apt install busybox-static)")?;
                 std::fs::copy(busybox, root.join("bin/busybox")).unwrap();
-                for tool in TOOLS {
-                    let applet = if tool == "bash" { "sh" } else { tool };
-                    self.write_program(
-                        tool,
-                        &format!("#!/bin/busybox sh\nexec /bin/busybox {applet} \"$@\"\n"),
-                    );
+                for tool in TOOLS.iter().filter(|tool| **tool != "bash") {
+                    symlink("busybox", root.join("bin").join(tool)).unwrap();
                 }
-                // Whoever logs in gets the shell that this machine's root has; by its name, busybox knows none of that.
-                std::fs::remove_file(root.join("bin/sh")).unwrap();
-                symlink("busybox", root.join("bin/sh")).unwrap();
+                // The shell that root has on this machine, which is what whoever logs in is given.
+                self.write_program("bash", "#!/bin/sh\nexec /bin/sh \"$@\"\n");
             }
             Tools::Ours => TOOLS.iter().try_for_each(|tool| self.copy_program(tool))?,
         }
@@ -239,7 +246,8 @@ impl Sandbox {
 
     /// A bundle that makes the daemon behave so.
     pub fn bundle(&self, behaviour: &str) -> BundleFile {
-        let digest = format!("{:064x}", behaviour.bytes().fold(7u64, |sum, byte| sum * 31 + u64::from(byte)));
+        let sum = behaviour.bytes().fold(7u64, |sum, byte| sum.wrapping_mul(31) + u64::from(byte));
+        let digest = format!("{:0<64}", format!("{:x}", sum.wrapping_mul(0x9e37_79b9_7f4a_7c15)));
         let path = self.folder.path().join(format!("{behaviour}.sedge"));
         std::fs::write(&path, format!("digest={digest}\nbehaviour={behaviour}\n")).unwrap();
         BundleFile { path, digest }
@@ -254,6 +262,7 @@ impl Sandbox {
             daemon: Daemon::Prebuilt(daemon().to_owned()),
             bundle: behaviour.map(|behaviour| self.bundle(behaviour)),
             health: Self::health(),
+            fresh: false,
         }
     }
 
