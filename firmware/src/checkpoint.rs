@@ -170,24 +170,26 @@ impl Checkpoint {
     /// Replaces the checkpoint of an output folder.
     pub(crate) fn write(&self, folder: &Path) -> Result<(), OutputError> {
         let path = folder.join(CHECKPOINT_FILE);
-        let failed = |source| OutputError::Io { step: "writing", path: path.clone(), source };
-        let bytes = self.encode()?;
-        replace_file(&path, |file| file.write_all(&bytes).map_err(failed))
+        replace_file(&path, |file| self.write_to(file, &path))
     }
 
-    fn encode(&self) -> Result<Vec<u8>, OutputError> {
+    /// Writes part after part, so that no second copy of all of it is ever in memory; `path` stands in errors.
+    fn write_to(&self, out: &mut impl Write, path: &Path) -> Result<(), OutputError> {
         let header = serde_json::to_vec(&self.header)?;
         // Only a name too long to be stored can fail here, and those came out of a bundle that stores them.
         let tensors = weights::encode(&self.tensors)
             .map_err(|error| OutputError::Json(serde::ser::Error::custom(error)))?;
-        let parts = [&header, &self.learner, &tensors, &self.samples];
-        let mut bytes = Vec::with_capacity(PREFIX + DIGEST + parts.iter().map(|p| p.len()).sum::<usize>());
-        bytes.extend_from_slice(MAGIC);
-        parts.iter().for_each(|part| bytes.extend((part.len() as u64).to_le_bytes()));
-        parts.iter().for_each(|part| bytes.extend_from_slice(part));
-        let digest = Sha256::digest(&bytes);
-        bytes.extend_from_slice(&digest);
-        Ok(bytes)
+        let parts = [header.as_slice(), &self.learner, &tensors, &self.samples];
+        let mut prefix = MAGIC.to_vec();
+        parts.iter().for_each(|part| prefix.extend((part.len() as u64).to_le_bytes()));
+        let mut digest = Sha256::new();
+        let mut put = |bytes: &[u8]| {
+            digest.update(bytes);
+            out.write_all(bytes)
+        };
+        let written = put(&prefix).and_then(|()| parts.into_iter().try_for_each(&mut put));
+        let written = written.and_then(|()| out.write_all(&digest.finalize()));
+        written.map_err(|source| OutputError::Io { step: "writing", path: path.to_owned(), source })
     }
 
     fn decode(bytes: &[u8]) -> Result<Self, CheckpointError> {

@@ -14,6 +14,7 @@ pub mod output;
 #[cfg(target_os = "linux")]
 pub mod probe;
 pub mod run;
+pub mod serial;
 mod source;
 mod status;
 mod summary;

@@ -6,7 +6,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use sedge_boards::board::{
-    CameraKind, CameraSpec, Detected, Driver, Heat, HeatError, PinsSpec, detect, heat,
+    CameraKind, CameraSpec, Detected, Driver, Heat, HeatError, NodeSpec, PinsSpec, detect, heat,
 };
 use sedge_boards::bus::Wait;
 use sedge_boards::sensor::{BoardSensor, OpenSensorError, Sensor};
@@ -15,6 +15,10 @@ use sedge_cameras::{BoardCamera, CameraError};
 use sedge_readings::{Measurement, NoData, Timestamp};
 use serde::Serialize;
 
+use crate::serial::{NodeError, ask};
+
+/// How long a microcontroller is waited for.
+const NODE_PATIENCE: std::time::Duration = std::time::Duration::from_secs(3);
 /// Device nodes by which rppal reaches the pins of a Raspberry Pi, and the last resort of its older kernels.
 const RPPAL_NODES: [&str; 3] = ["dev/gpiomem", "dev/gpiomem0", "dev/mem"];
 
@@ -75,6 +79,9 @@ pub enum Silence {
         /// What the system said.
         source: io::Error,
     },
+    /// A microcontroller that says no hello.
+    #[error(transparent)]
+    Node(#[from] crate::serial::NodeError),
     /// A camera's program that is not installed.
     #[error("the program {program} is not installed, or not on the path")]
     NoProgram {
@@ -101,6 +108,8 @@ pub enum Part {
     Sensor,
     /// A camera.
     Camera,
+    /// A microcontroller.
+    Node,
     /// The pins.
     Pins,
     /// Temperature and throttling.
@@ -156,6 +165,10 @@ pub fn probe(root: &Path, board: Option<&str>) -> Result<ProbeReport, ProbeError
     for camera in &board.cameras {
         let (part, name, what) = (Part::Camera, camera.name.clone(), camera.to_string());
         devices.push(Probed { part, name, what, answer: ask_camera(root, camera) });
+    }
+    for node in &board.nodes {
+        let answer = ask_node(root, node);
+        devices.push(Probed { part: Part::Node, name: node.name.clone(), what: node.to_string(), answer });
     }
     if let Some(pins) = &board.pins {
         let names: Vec<String> =
@@ -246,6 +259,17 @@ fn ask_camera(root: &Path, camera: &CameraSpec) -> Result<String, Silence> {
             }
         }
     }
+}
+
+/// Who answers at a port below `root`.
+fn ask_node(root: &Path, node: &NodeSpec) -> Result<String, Silence> {
+    let device = root.join(node.device.strip_prefix("/").unwrap_or(&node.device));
+    let hello = ask(&NodeSpec { device, ..node.clone() }, NODE_PATIENCE)?;
+    if let Some(fault) = hello.fault {
+        return Err(NodeError::Fault { node: node.name.clone(), fault }.into());
+    }
+    let state = if hello.running { "samples" } else { "waits" };
+    Ok(format!("{} at a node that {state}, protocol {}", hello.chip, hello.protocol))
 }
 
 fn why(reason: NoData, said: &str) -> String {

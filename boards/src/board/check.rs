@@ -5,8 +5,8 @@ use std::fmt::Display;
 use std::path::Path;
 
 use super::spec::{
-    BudgetSpec, BusKind, BusSpec, CameraKind, CameraSpec, Driver, Line, PinSpec, PinsSpec, PixelFormat,
-    SensorSpec, ThermalSpec,
+    BudgetSpec, BusKind, BusSpec, CameraKind, CameraSpec, Driver, Line, NodeSpec, PinSpec, PinsSpec,
+    PixelFormat, SensorSpec, ThermalSpec,
 };
 use super::{Board, BoardError};
 use crate::board::chip::SensorChip;
@@ -29,7 +29,7 @@ pub(super) fn check(board: &Board, file: &str) -> Result<(), BoardError> {
     checker.name("name", &board.name)?;
     checker.text("title", &board.title)?;
     checker.text("about", &board.about)?;
-    let Board { detect, buses, sensors, cameras, .. } = board;
+    let Board { detect, buses, sensors, cameras, nodes, .. } = board;
     for (key, words) in [
         ("detect.kernel_arguments", &detect.kernel_arguments),
         ("detect.compatible", &detect.compatible),
@@ -41,10 +41,12 @@ pub(super) fn check(board: &Board, file: &str) -> Result<(), BoardError> {
     names("buses", buses.iter().map(|bus| bus.name.as_str()).collect())?;
     names("sensors", sensors.iter().map(|sensor| sensor.name.as_str()).collect())?;
     names("cameras", cameras.iter().map(|camera| camera.name.as_str()).collect())?;
+    names("nodes", nodes.iter().map(|node| node.name.as_str()).collect())?;
     buses.iter().try_for_each(|bus| checker.bus(bus))?;
     sensors.iter().try_for_each(|sensor| checker.sensor(sensor, buses))?;
     checker.shared_addresses(sensors)?;
     cameras.iter().try_for_each(|camera| checker.camera(camera))?;
+    nodes.iter().enumerate().try_for_each(|(at, node)| checker.node(node, &nodes[..at]))?;
     board.pins.iter().try_for_each(|pins| checker.pins(pins))?;
     board.thermal.iter().try_for_each(|thermal| checker.thermal(thermal))?;
     if let Some(memory) = board.memory {
@@ -310,6 +312,26 @@ impl Checker<'_> {
             taken.push(&pin.line);
         }
         Ok(())
+    }
+
+    /// That a node's line can be opened, is no other node's, and that some chip has its rate and ranges.
+    fn node(&self, node: &NodeSpec, others: &[NodeSpec]) -> Result<(), BoardError> {
+        let key = |field: &str| format!("nodes.{}.{field}", node.name);
+        self.path(key("device"), Some(&node.device), "/dev/")?;
+        if let Some(other) = others.iter().find(|other| other.device == node.device) {
+            let allowed = format!("a port other than that of {}", other.name);
+            self.expect(false, key("device"), node.device.display(), allowed)?;
+        }
+        self.number(key("baud"), node.baud, 9_600..=4_000_000)?;
+        if let Some(elf) = &node.elf {
+            self.path(key("elf"), Some(elf), "/")?;
+        }
+        self.number(key("rate_hz"), node.rate_hz.into(), 4..=1_000)?;
+        let (g, dps) = (node.accel_full_scale_g, node.gyro_full_scale_dps);
+        let fits = AccelRange::from_full_scale_g(g.into()).is_some();
+        self.expect(fits, key("accel_full_scale_g"), g, "2, 4, 8 or 16")?;
+        let fits = GyroRange::from_full_scale_dps(dps.into()).is_some();
+        self.expect(fits, key("gyro_full_scale_dps"), dps, "250, 500, 1000 or 2000")
     }
 
     fn pin(&self, key: &str, pin: &PinSpec, driver: Driver) -> Result<(), BoardError> {

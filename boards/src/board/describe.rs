@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::{Board, BusSpec, CameraKind, CameraSpec, SensorSpec};
+use super::{Board, BusSpec, CameraKind, CameraSpec, NodeSpec, SensorSpec};
 
 impl fmt::Display for Board {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -14,6 +14,7 @@ impl fmt::Display for Board {
         list(f, "buses", &self.buses.iter().map(ToString::to_string).collect::<Vec<_>>())?;
         list(f, "sensors", &self.sensors.iter().map(ToString::to_string).collect::<Vec<_>>())?;
         list(f, "cameras", &self.cameras.iter().map(ToString::to_string).collect::<Vec<_>>())?;
+        list(f, "nodes", &self.nodes.iter().map(ToString::to_string).collect::<Vec<_>>())?;
         list(f, "pins", &self.pin_lines())?;
         list(f, "heat", &self.heat_lines())?;
         if let Some(memory) = self.memory {
@@ -107,5 +108,16 @@ impl fmt::Display for CameraSpec {
             }
             CameraKind::Pipe => write!(f, "from {}", self.command_line().join(" ")),
         }
+    }
+}
+
+impl fmt::Display for NodeSpec {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { name, baud, rate_hz, accel_full_scale_g: g, gyro_full_scale_dps: dps, .. } = self;
+        write!(f, "{name}: a microcontroller at {}, {baud} baud, {rate_hz} Hz", self.device.display())?;
+        if self.queue {
+            f.write_str(" at the chip's pace")?;
+        }
+        write!(f, ", ±{g} g, ±{dps} °/s")
     }
 }

@@ -22,8 +22,8 @@ pub(crate) use detect::read_text;
 pub use detect::{Detected, Evidence, detect};
 pub use heat::{Ease, Heat, HeatError, Throttling, heat};
 pub use spec::{
-    BudgetSpec, BusKind, BusSpec, CameraKind, CameraSpec, Detect, Driver, Line, MemorySpec, PinSpec,
-    PinsSpec, PixelFormat, SensorSpec, ThermalSpec,
+    BudgetSpec, BusKind, BusSpec, CameraKind, CameraSpec, Detect, Driver, Line, MemorySpec, NodeSpec,
+    PinSpec, PinsSpec, PixelFormat, SensorSpec, ThermalSpec,
 };
 
 use crate::imu::{AccelRange, GyroRange, LowPass, MpuChip, MpuConfig};
@@ -72,6 +72,9 @@ pub struct Board {
     /// Cameras.
     #[serde(default)]
     pub cameras: Vec<CameraSpec>,
+    /// Microcontrollers with an inertial sensor each.
+    #[serde(default)]
+    pub nodes: Vec<NodeSpec>,
     /// Pins, if any are used.
     pub pins: Option<PinsSpec>,
     /// Where heat is told, if it is.

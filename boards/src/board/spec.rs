@@ -90,6 +90,30 @@ pub struct SensorSpec {
     pub trust_chip_id: bool,
 }
 
+/// One microcontroller that samples an inertial sensor and streams it over a serial line.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct NodeSpec {
+    /// What people and streams call it.
+    pub name: String,
+    /// The serial port: `/dev/ttyAMA0`, or better a link below `/dev/serial/by-id`, which stays the same.
+    pub device: PathBuf,
+    /// Bits a second.
+    pub baud: u32,
+    /// The program that was flashed, as the compiler wrote it; without it the node's log is only counted.
+    pub elf: Option<PathBuf>,
+    /// Samples a second.
+    pub rate_hz: u16,
+    /// Full scale of its accelerometer in g: 2, 4, 8 or 16.
+    pub accel_full_scale_g: u8,
+    /// Full scale of its gyroscope in degrees per second: 250, 500, 1000 or 2000.
+    pub gyro_full_scale_dps: u16,
+    /// Whether samples are taken at the chip's pace and wait in its queue, instead of at the pace of the
+    /// node's timer.
+    #[serde(default)]
+    pub queue: bool,
+}
+
 /// Pins for people and interrupts.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]

@@ -240,6 +240,43 @@ proptest! {
     }
 }
 
+/// A board with two microcontrollers.
+fn with_nodes() -> String {
+    let node = |name: &str, port: u8| {
+        format!(
+            "[[nodes]]\nname = \"{name}\"\ndevice = \"/dev/ttyACM{port}\"\nbaud = 921600\nrate_hz = 200\n\
+             accel_full_scale_g = 8\ngyro_full_scale_dps = 1000\n"
+        )
+    };
+    format!("{}\n{}{}", text_of("generic-linux"), node("wrist", 0), node("ankle", 1))
+}
+
+#[test]
+fn nodes_are_read_and_told() {
+    let board = Board::from_toml(&with_nodes(), "mine.toml").unwrap();
+    assert_eq!((board.nodes.len(), board.nodes[0].elf.as_ref(), board.nodes[0].queue), (2, None, false));
+    let text = board.to_string();
+    assert!(text.contains("ankle: a microcontroller at /dev/ttyACM1, 921600 baud, 200 Hz, ±8 g"), "{text}");
+}
+
+#[test]
+fn a_node_that_cannot_be_is_named_with_its_key() {
+    for (from, to, key, allowed) in [
+        ("\"/dev/ttyACM0\"", "\"/tmp/x\"", "nodes.wrist.device", "/dev/"),
+        ("\"/dev/ttyACM1\"", "\"/dev/ttyACM0\"", "nodes.ankle.device", "other than that of wrist"),
+        ("baud = 921600", "baud = 300", "nodes.wrist.baud", "9600 to 4000000"),
+        ("rate_hz = 200", "rate_hz = 2", "nodes.wrist.rate_hz", "4 to 1000"),
+        ("rate_hz = 200", "rate_hz = 200\nelf = \"x.elf\"", "nodes.wrist.elf", "begins with /"),
+        ("_g = 8", "_g = 3", "nodes.wrist.accel_full_scale_g", "2, 4, 8 or 16"),
+        ("_dps = 1000", "_dps = 3", "nodes.wrist.gyro_full_scale_dps", "250, 500"),
+        ("\"ankle\"", "\"wrist\"", "nodes[1].name", "no other"),
+        ("baud = 921600", "baud = 921600\ncolour = 1", "colour", "unknown field"),
+    ] {
+        let text = error_of(&with_nodes().replacen(from, to, 1));
+        assert!(text.contains(key) && text.contains(allowed), "{from}: {text}");
+    }
+}
+
 #[test]
 fn a_camera_may_be_named_by_its_socket_and_a_simulated_one_is_square() {
     let by_path = "\"/dev/v4l/by-path/platform-fd500000.pcie-usb-0:1.1:1.0-video-index0\"";

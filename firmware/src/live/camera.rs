@@ -1,9 +1,11 @@
 //! A board's camera at its place.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use sedge_boards::board::{CameraKind, CameraSpec};
 use sedge_boards::sensor::Sensor;
+use sedge_cameras::BoardCamera;
 use sedge_readings::{Event, Frame, NoData, Reading, Span, Timestamp};
 
 use super::ledger::Entry;
@@ -13,6 +15,8 @@ use super::station::Slot;
 
 /// A camera of a board.
 pub(super) struct CameraSlot {
+    /// Where device nodes are looked for.
+    root: PathBuf,
     spec: CameraSpec,
     way: Way,
 }
@@ -21,18 +25,18 @@ enum Way {
     /// A world that is always there, and whether its camera is open.
     Simulated(Box<SimulatedCamera>, bool),
     /// A camera of the machine, while it is open.
-    Real(Option<Box<dyn Sensor<Value = Frame> + Send>>),
+    Real(Option<BoardCamera>),
 }
 
 impl CameraSlot {
     /// A camera of the machine.
-    pub(super) fn real(spec: CameraSpec) -> Self {
-        Self { spec, way: Way::Real(None) }
+    pub(super) fn real(root: PathBuf, spec: CameraSpec) -> Self {
+        Self { root, spec, way: Way::Real(None) }
     }
 
     /// A camera of a simulated world.
     pub(super) fn simulated(spec: CameraSpec, camera: SimulatedCamera) -> Self {
-        Self { spec, way: Way::Simulated(Box::new(camera), false) }
+        Self { root: PathBuf::new(), spec, way: Way::Simulated(Box::new(camera), false) }
     }
 
     /// Time between two looks at a camera. A real one is waited for as it is read; it is looked at again
@@ -59,7 +63,12 @@ impl Slot for CameraSlot {
     fn open(&mut self, _: Timestamp) -> Result<(), String> {
         match &mut self.way {
             Way::Simulated(_, open) => *open = true,
-            Way::Real(camera) => *camera = Some(open(&self.spec)?),
+            Way::Real(camera) => {
+                let opened =
+                    BoardCamera::open_below(&self.root, &self.spec).map_err(|error| error.to_string())?;
+                tracing::info!(camera = self.spec.name, "{}", opened.describe());
+                *camera = Some(opened);
+            }
         }
         Ok(())
     }
@@ -77,10 +86,13 @@ impl Slot for CameraSlot {
             _ => 1,
         }
     }
-}
 
-fn open(spec: &CameraSpec) -> Result<Box<dyn Sensor<Value = Frame> + Send>, String> {
-    Err(format!("the camera {} cannot be opened", spec.name))
+    fn trouble(&self) -> Option<String> {
+        match &self.way {
+            Way::Real(Some(camera)) => camera.trouble().map(ToString::to_string),
+            _ => None,
+        }
+    }
 }
 
 /// What a frame becomes.

@@ -1,7 +1,7 @@
 //! A board as a source: its cameras and sensors read as they are, with what fails of them marked and tried
 //! again while the rest goes on.
 //!
-//! A thread reads each camera and one each bus; a [`Station`](station::Station) in it holds the devices and
+//! A thread reads each camera, each microcontroller and one each bus; a [`Station`](station::Station) in it holds the devices and
 //! asks the supervisor which is due. What they say goes through one bounded queue: frames and the inertial
 //! sensor's samples as the events of any source, other sensors' readings for a file of their own, and news of
 //! the devices. Of several cameras the first in the board's order that is not lost is read, the others wait in
@@ -12,6 +12,7 @@ mod camera;
 mod clock;
 mod faults;
 mod ledger;
+mod nodes;
 mod outbox;
 mod pins;
 mod sensors;
@@ -39,6 +40,7 @@ use sedge_readings::Timestamp;
 
 use camera::CameraSlot;
 use faults::FaultPlan;
+use nodes::NodeSlot;
 use outbox::{Outbox, Overrun};
 use pins::Panel;
 use sensors::SensorSlot;
@@ -149,6 +151,7 @@ impl Live {
         let faults = FaultPlan::parse(&plan.faults, base)?;
         let (sensors, cameras) = (&plan.board.sensors, &plan.board.cameras);
         let names = sensors.iter().map(|s| s.name.as_str()).chain(cameras.iter().map(|c| c.name.as_str()));
+        let names = names.chain(plan.board.nodes.iter().map(|node| node.name.as_str()));
         faults.check(&names.collect::<Vec<_>>())?;
         lacks(&plan)?;
         let clock = Clock::new(base);
@@ -223,7 +226,9 @@ impl Drop for Live {
 fn lacks(plan: &LivePlan) -> Result<(), LiveError> {
     let wanted = match plan.modality {
         Modality::Image if plan.board.cameras.is_empty() => "a camera's frames",
-        Modality::Imu if feeding(&plan.board).is_none() => "an inertial sensor's samples",
+        Modality::Imu if feeding(&plan.board).is_none() && plan.board.nodes.is_empty() => {
+            "an inertial sensor's samples"
+        }
         _ => return Ok(()),
     };
     Err(LiveError::Lacks { board: plan.board.name.clone(), wanted })
@@ -249,6 +254,7 @@ impl Builder {
     fn build(mut self, presses: u64) -> Result<Live, LiveError> {
         let interrupt = self.pins(presses)?;
         self.buses(interrupt)?;
+        self.nodes()?;
         self.cameras()?;
         Ok(self.live)
     }
@@ -300,6 +306,18 @@ impl Builder {
         Ok(world.transpose()?)
     }
 
+    /// A thread for each microcontroller. The first feeds the learner where the board has no sensor that does.
+    fn nodes(&mut self) -> Result<(), LiveError> {
+        let has_own = feeding(&self.plan.board).is_some();
+        for (at, node) in self.plan.board.nodes.clone().into_iter().enumerate() {
+            let say = if at == 0 && !has_own { sensors::feed } else { Said::Measured };
+            let name = node.name.clone();
+            let (device, entry) = self.device(NodeSlot::new(node, self.live.clock), &name);
+            self.serve(vec![Post::new(device, entry, NodeSlot::period(), say)], None, &name)?;
+        }
+        Ok(())
+    }
+
     /// A thread for each camera.
     fn cameras(&mut self) -> Result<(), LiveError> {
         let cameras = self.plan.board.cameras.clone();
@@ -309,7 +327,7 @@ impl Builder {
                 let world = World::seen(self.plan.seed, self.live.clock.base(), camera)?;
                 CameraSlot::simulated(camera.clone(), SimulatedCamera::new(world))
             } else {
-                CameraSlot::real(camera.clone())
+                CameraSlot::real(self.plan.root.clone(), camera.clone())
             };
             let rota = Rota { lost: lost.clone(), own };
             let (device, entry) = self.device(slot, &camera.name);

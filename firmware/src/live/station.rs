@@ -30,6 +30,11 @@ pub(super) trait Slot: Sensor {
     /// Fetches what there is and answers how many readings can be taken. May wait for the device's own sign,
     /// at most about its period.
     fn gather(&mut self, now: Timestamp) -> usize;
+
+    /// Why the last reading held no value, where there are more words for it than a reading has.
+    fn trouble(&self) -> Option<String> {
+        None
+    }
 }
 
 /// A device at its place: with its faults, its figures, and what its readings are for.
@@ -177,7 +182,10 @@ where
             let reading = self.device.read(now);
             match &reading.value {
                 Ok(_) => worked = true,
-                Err(reason) => self.reason = Some(reason.to_string()),
+                Err(reason) => {
+                    let trouble = self.device.sensor_mut().trouble().filter(|_| !unplugged);
+                    self.reason = Some(trouble.unwrap_or_else(|| reason.to_string()));
+                }
             }
             self.entry.read(reading.value.is_ok());
             outbox.say(&self.entry, (self.say)(self.entry.clone(), reading));

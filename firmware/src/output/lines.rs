@@ -1,7 +1,7 @@
 //! A file of JSON lines that only grows, up to a limit, and can be cut back to a known length.
 
 use std::fs::{File, OpenOptions};
-use std::io::{BufRead, BufReader, BufWriter, Seek, SeekFrom, Write};
+use std::io::{BufWriter, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
@@ -10,6 +10,9 @@ use crate::OutputError;
 
 /// Default limit of one file: 4 GiB.
 pub const MAX_OUTPUT_BYTES: u64 = 4 << 30;
+
+/// Bytes of a file's end that are looked at at once.
+const TAIL: u64 = 1 << 16;
 
 /// A file of JSON lines, generic over what takes the bytes.
 #[derive(Debug)]
@@ -53,19 +56,22 @@ fn ignore_device(file: &File) -> impl FnOnce(std::io::Error) -> std::io::Result<
     move |error| if regular { Err(error) } else { Ok(()) }
 }
 
-/// Length of the whole lines in the first `keep` bytes.
+/// Length of the whole lines in the first `keep` bytes: up to the last line break in them, which is looked for
+/// from the end, so that a file of months costs no more than one of minutes.
 fn whole_lines(mut file: &File, keep: u64) -> std::io::Result<u64> {
-    file.seek(SeekFrom::Start(0))?;
-    let mut reader = BufReader::new(std::io::Read::take(file, keep));
-    let (mut whole, mut line) = (0, Vec::new());
-    loop {
-        line.clear();
-        let read = reader.read_until(b'\n', &mut line)?;
-        if read == 0 || line.last() != Some(&b'\n') {
-            return Ok(whole);
+    let mut end = keep.min(file.metadata()?.len());
+    let mut part = vec![];
+    while end > 0 {
+        let start = end.saturating_sub(TAIL);
+        file.seek(SeekFrom::Start(start))?;
+        part.clear();
+        file.take(end - start).read_to_end(&mut part)?;
+        if let Some(at) = part.iter().rposition(|byte| *byte == b'\n') {
+            return Ok(start + at as u64 + 1);
         }
-        whole += read as u64;
+        end = start;
     }
+    Ok(0)
 }
 
 impl<W: Write> LineFile<W> {
@@ -159,6 +165,17 @@ mod tests {
             lines.append(&9).unwrap();
             assert_eq!(lines.sync().unwrap(), wanted.len() as u64 + 2);
             assert_eq!(std::fs::read_to_string(&path).unwrap(), format!("{wanted}9\n"));
+        }
+    }
+
+    #[test]
+    fn the_last_line_break_is_found_however_far_it_is() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("e.jsonl");
+        for tail in [0, 1, TAIL - 1, TAIL, TAIL + 1, 3 * TAIL] {
+            let whole = [vec![b'1'; 70_000], vec![b'\n']].concat();
+            std::fs::write(&path, [whole, vec![b'2'; tail as usize]].concat()).unwrap();
+            assert_eq!(LineFile::open(&path, u64::MAX, 1 << 20).unwrap().bytes(), 70_001, "{tail}");
         }
     }
 

@@ -5,6 +5,8 @@ use std::io;
 use std::path::PathBuf;
 
 use sedge_boards::BoardError;
+use sedge_deploy::DeployError;
+use sedge_deploy::image::ImageError;
 use sedge_models::bundle::BundleError;
 use sedge_models::onnx::OnnxError;
 
@@ -52,6 +54,12 @@ pub enum CliError {
     /// A board is not known, or its file cannot be used.
     #[error(transparent)]
     Board(#[from] BoardError),
+    /// A board cannot be flashed, rolled back or asked.
+    #[error(transparent)]
+    Deploy(Box<DeployError>),
+    /// A card cannot be written.
+    #[error(transparent)]
+    Image(Box<ImageError>),
     /// A bundle cannot be read or written.
     #[error(transparent)]
     Bundle(#[from] BundleError),
@@ -111,6 +119,18 @@ impl From<WatchError> for CliError {
     }
 }
 
+impl From<DeployError> for CliError {
+    fn from(error: DeployError) -> Self {
+        Self::Deploy(Box::new(error))
+    }
+}
+
+impl From<ImageError> for CliError {
+    fn from(error: ImageError) -> Self {
+        Self::Image(Box::new(error))
+    }
+}
+
 impl From<MeasureError> for CliError {
     fn from(error: MeasureError) -> Self {
         Self::Measure(Box::new(error))
@@ -142,6 +162,7 @@ impl CliError {
         match self {
             Self::Usage(_) | Self::Config(ConfigError::NoData) => 2,
             Self::Differentiate(error) if error.is_usage() => 2,
+            Self::Deploy(error) if matches!(**error, DeployError::Name { .. }) => 2,
             Self::Output(source) if source.kind() == io::ErrorKind::BrokenPipe => 0,
             _ => 1,
         }

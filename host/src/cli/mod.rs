@@ -7,6 +7,7 @@
 mod boards;
 mod compare;
 mod completions;
+mod deploy;
 mod differentiate;
 mod error;
 mod evaluate;
@@ -70,6 +71,12 @@ pub enum Command {
     Inspect(inspect::Args),
     /// List the boards that Sedge knows, or explain one
     Boards(boards::Args),
+    /// Put daemon, board file and bundle on a board, try them there, and go back unless they are healthy
+    Flash(Box<deploy::FlashArgs>),
+    /// Put the version before back in service
+    Rollback(deploy::RollbackArgs),
+    /// Show what lies on a board and how it is
+    Status(deploy::StatusArgs),
     /// Print completions for a shell
     Completions(completions::Args),
 }
@@ -92,6 +99,9 @@ pub fn run(cli: Cli, out: &mut dyn Write) -> Result<(), CliError> {
         Command::WriteBack(args) => write_back::run(&args, out),
         Command::Inspect(args) => inspect::run(&args, out),
         Command::Boards(args) => boards::run(&args, out),
+        Command::Flash(args) => deploy::flash(*args, out),
+        Command::Rollback(args) => deploy::roll_back(&args, out),
+        Command::Status(args) => deploy::show_status(&args, out),
         Command::Completions(args) => completions::run(&args, out),
     }
 }

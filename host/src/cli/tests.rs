@@ -41,6 +41,12 @@ fn every_promised_line_parses() {
         "write-back encoder.onnx --step step.json --state s.safetensors --out trained.onnx",
         "boards",
         "boards rpi4 --json",
+        "flash --board rpi4 --host pi@robot",
+        "flash --board B --host H --bundle F --binary F --ssh ssh --port 22 --identity F --prefix /opt/sedge --dry-run",
+        "flash --board B --host H --wait 90 --hold 20 --embeddings 0 --fresh --json",
+        "flash --board B --image DIR --boot DIR --bundle F",
+        "rollback --host pi@robot",
+        "status --host pi@robot --json",
         "completions bash",
     ] {
         let words: Vec<&str> = line.split(' ').collect();
@@ -52,6 +58,10 @@ fn every_promised_line_parses() {
 fn wrong_usage_is_seen_by_the_parser() {
     for (line, kind) in [
         ("evaluate --data PATH", ErrorKind::MissingRequiredArgument),
+        ("flash --board B", ErrorKind::MissingRequiredArgument),
+        ("flash --board B --host H --image I --bundle F", ErrorKind::ArgumentConflict),
+        ("flash --board B --image I", ErrorKind::MissingRequiredArgument),
+        ("flash --board B --host H --wait 0", ErrorKind::ValueValidation),
         ("evaluate --run R --onnx F --data PATH", ErrorKind::ArgumentConflict),
         ("pretrain --data PATH", ErrorKind::MissingRequiredArgument),
         ("pretrain --data PATH --out R --method magic", ErrorKind::InvalidValue),
