@@ -22,6 +22,8 @@ const LONG_DRIVE: &str = "sim:rooms=4,seconds=900";
 /// Seconds after the first checkpoint at which the power is cut, each of them once.
 const CUTS: [f64; 2] = [0.7, 3.1];
 
+/// The slot in service, as the flash left it.
+pub(super) const SLOT: &str = "/data/opt/sedge/current";
 /// What the daemon keeps under these names; another name is a file that was being written.
 const FILES: [&str; 7] = [
     "checkpoint.sedge-state",
@@ -67,13 +69,13 @@ fn sensors_answer(machine: &mut Machine) -> Result<(), TaskError> {
 
 /// The same drive, embedded and adapted to, here and there.
 fn results_equal(machine: &mut Machine, work: &Path) -> Result<(), TaskError> {
-    let run = format!("run --source {DRIVE} --fresh --log warn --bundle /data/image.sedge --out /data/sim");
+    let run = format!("run --source {DRIVE} --fresh --log warn --bundle {SLOT}/bundle.sedge --out /data/sim");
     machine.run(&format!("sedged {run}"), LONG)?;
     let there: Summary = whole(machine.run("cat /data/sim/summary.json", SHORT)?.as_bytes())?;
     let theirs: Vec<Embedding> = lines(machine.run("cat /data/sim/embeddings.jsonl", SHORT)?.as_bytes())?;
 
     let out = work.join("here");
-    let mut command = std::process::Command::new(super::daemon::here()?);
+    let mut command = std::process::Command::new(super::daemon::here("sedge-firmware", "sedged")?);
     let bundle = repository().join("models/bundles/image-sim.sedge");
     command.args(["run", "--source", DRIVE, "--fresh", "--log", "warn", "--bundle"]).arg(bundle);
     finish(command.arg("--out").arg(&out))?;
@@ -107,7 +109,7 @@ fn never_worse(summary: &Summary) -> Result<(), TaskError> {
 /// Starts a run that saves its state several times a second, and waits for the first.
 fn writing(machine: &mut Machine) -> Result<(), TaskError> {
     let command = format!(
-        "sedged run --bundle /data/image.sedge --source {LONG_DRIVE} --checkpoint-seconds 0.5 --log warn --out /data/cut"
+        "sedged run --bundle {SLOT}/bundle.sedge --source {LONG_DRIVE} --checkpoint-seconds 0.5 --log warn --out /data/cut"
     );
     machine.run(&format!("{command} > /tmp/cut.log 2>&1 & sleep 1"), SHORT)?;
     let saved = "for i in $(seq 120); do [ -s /data/cut/checkpoint.sedge-state ] && exit 0; sleep 0.5; done; cat /tmp/cut.log; exit 1";
@@ -119,7 +121,7 @@ fn goes_on(machine: &mut Machine) -> Result<(), TaskError> {
     let files = machine.run("ls -A /data/cut", SHORT)?;
     let torn = files.lines().filter(|name| !FILES.contains(name)).count();
     let command = format!(
-        "sedged run --bundle /data/image.sedge --source {LONG_DRIVE} --checkpoint-seconds 5 --log warn --resume --seconds 20 --out /data/cut"
+        "sedged run --bundle {SLOT}/bundle.sedge --source {LONG_DRIVE} --checkpoint-seconds 5 --log warn --resume --seconds 20 --out /data/cut"
     );
     machine.run(&command, LONG)?;
     let summary: Summary = whole(machine.run("cat /data/cut/summary.json", SHORT)?.as_bytes())?;

@@ -17,17 +17,32 @@ pub(super) struct Card {
 }
 
 impl Card {
-    /// Makes one that holds the daemon and the shipped bundle.
-    pub(super) fn make(work: &Path, daemon: &Path) -> Result<Self, TaskError> {
+    /// Makes one with a system on it, into which `sedge flash` puts the daemon, the board and the shipped bundle as into
+    /// any card.
+    pub(super) fn make(work: &Path, daemon: &Path, sedge: &Path) -> Result<Self, TaskError> {
         let tree = work.join("card");
         if tree.exists() {
             fs::remove_dir_all(&tree).map_err(TaskError::io("cannot empty", &tree))?;
         }
-        fs::create_dir_all(&tree).map_err(TaskError::io("cannot make", &tree))?;
-        let bundle = repository().join("models/bundles/image-sim.sedge");
-        for (from, name) in [(daemon, "sedged"), (bundle.as_path(), "image.sedge")] {
-            fs::copy(from, tree.join(name)).map_err(TaskError::io("cannot copy", from))?;
+        // What tells a system's processor and C library: its first program, here the kernel's companion, and libc.
+        let busybox = work.join("debian/bin/busybox");
+        let libc = PathBuf::from(super::kernel::LIBRARY_FOLDER).join("libc.so.6");
+        for (from, to) in
+            [(busybox, "usr/lib/systemd/systemd"), (libc, "usr/lib/aarch64-linux-gnu/libc.so.6")]
+        {
+            let to = tree.join(to);
+            let folder = to.parent().unwrap_or(&tree);
+            fs::create_dir_all(folder).map_err(TaskError::io("cannot make", folder))?;
+            fs::copy(&from, &to).map_err(TaskError::io("cannot copy", &from))?;
         }
+        for folder in ["etc/systemd/system", "opt", "var/lib"] {
+            let folder = tree.join(folder);
+            fs::create_dir_all(&folder).map_err(TaskError::io("cannot make", &folder))?;
+        }
+        let mut flash = Command::new(sedge);
+        flash.args(["flash", "--board", "virtual-pi", "--image"]).arg(&tree).arg("--binary").arg(daemon);
+        finish(flash.arg("--bundle").arg(repository().join("models/bundles/image-sim.sedge")))?;
+
         let image = work.join("card.img");
         let file = fs::File::create(&image).map_err(TaskError::io("cannot write", &image))?;
         file.set_len(MEGABYTES << 20).map_err(TaskError::io("cannot size", &image))?;

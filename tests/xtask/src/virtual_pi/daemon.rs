@@ -1,4 +1,5 @@
-//! The daemon for 64-bit ARM, and the same daemon for this machine, whose results the other's are held against.
+//! The daemon for 64-bit ARM, and programs for this machine: the same daemon, whose results the other's are held
+//! against, and `sedge`, which puts it on the card.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -21,19 +22,19 @@ pub(super) fn built(plan: &Plan, work: &Path) -> Result<PathBuf, TaskError> {
     Ok(target.join(ARM64).join(profile).join("sedged"))
 }
 
-/// The daemon for this machine, in the profile that this program was built in or a faster one.
-pub(super) fn here() -> Result<PathBuf, TaskError> {
+/// A program of the repository for this machine: `package` and its program's name.
+pub(super) fn here(package: &str, program: &str) -> Result<PathBuf, TaskError> {
     let cargo = std::env::var_os("CARGO").map_or_else(|| PathBuf::from("cargo"), PathBuf::from);
     let mut command = Command::new(cargo);
-    command.current_dir(repository()).args(["build", "--locked", "--release", "--package", "sedge-firmware"]);
-    let said = finish(command.arg("--message-format=json-render-diagnostics"))?;
+    command.current_dir(repository()).args(["build", "--locked", "--release", "--package", package]);
+    let said = finish(command.args(["--bin", program, "--message-format=json-render-diagnostics"]))?;
     let text = String::from_utf8_lossy(&said);
     let artifacts = text.lines().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
     let executable = artifacts
-        .filter(|artifact| artifact["target"]["name"] == "sedged")
+        .filter(|artifact| artifact["target"]["name"] == program)
         .find_map(|artifact| artifact["executable"].as_str().map(PathBuf::from));
     executable.ok_or_else(|| TaskError::Claim {
-        claim: "cargo says where it puts the daemon",
-        found: "it did not".into(),
+        claim: "cargo says where it puts a program",
+        found: format!("it did not for {program}"),
     })
 }

@@ -1,7 +1,7 @@
 #!/bin/busybox sh
 # The first program of the emulated machine: brings up what the acceptance needs, then takes commands from
 # the console, a line each, and says after each how it ended.
-export PATH=/bin:/data NO_COLOR=1
+export PATH=/bin:/data/opt/sedge/current NO_COLOR=1
 /bin/busybox --install -s /bin
 mount -t proc proc /proc
 mount -t sysfs sysfs /sys

@@ -16,7 +16,7 @@ const MODULES: [&str; 7] =
 const DEVICE_TREE: &str = "broadcom/bcm2837-rpi-3-b.dtb";
 /// Libraries that the daemon is linked with, from Debian's cross packages.
 const LIBRARIES: [&str; 4] = ["ld-linux-aarch64.so.1", "libc.so.6", "libm.so.6", "libgcc_s.so.1"];
-const LIBRARY_FOLDER: &str = "/usr/aarch64-linux-gnu/lib";
+pub(super) const LIBRARY_FOLDER: &str = "/usr/aarch64-linux-gnu/lib";
 
 /// What the emulated machine boots.
 #[derive(Debug)]

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::acceptance::{SHORT, told};
+use super::acceptance::{SHORT, SLOT, told};
 use super::machine::Machine;
 use super::records::{Sensor, Status, lines, whole};
 use crate::error::{TaskError, claim};
@@ -17,7 +17,9 @@ const LIGHT: u32 = 1 << 27;
 
 /// Starts the daemon over the board, changes the world, and looks whether the daemon sees it.
 pub(super) fn reads_the_board(machine: &mut Machine) -> Result<(), TaskError> {
-    let run = "sedged run --bundle /data/image.sedge --source board --log info --out /data/live";
+    let run = format!(
+        "sedged run --bundle {SLOT}/bundle.sedge --source board:{SLOT}/board.toml --pace realtime --out /data/live"
+    );
     machine.run(&format!("{run} > /data/live.log 2>&1 & echo $! > /tmp/daemon"), SHORT)?;
     for (celsius, field) in WORLD {
         machine.set("board-heat", "temperature", (celsius * 1000.0) as i64)?;
@@ -40,7 +42,11 @@ pub(super) fn reads_the_board(machine: &mut Machine) -> Result<(), TaskError> {
         let said = machine.run("cat /data/live/status.json 2>/dev/null || true", SHORT)?;
         Ok(whole(said.as_bytes()).ok().filter(|status: &Status| status.embeddings > 10))
     })?;
-    claim("the board was detected", status.board.as_deref() == Some("virtual-pi"), format!("{status:?}"))?;
+    claim(
+        "the board is the one that was flashed",
+        status.board.as_deref() == Some("virtual-pi"),
+        format!("{status:?}"),
+    )?;
     let live = status.sensors.iter().filter(|device| device.condition == "live" && device.readings > 0);
     let names: Vec<&str> = live.map(|device| device.name.as_str()).collect();
     claim("every device of the board is live", names.len() == 4, format!("{status:?}"))?;

@@ -37,7 +37,8 @@ pub(crate) fn run(plan: &Plan) -> Result<(), TaskError> {
     let work = plan.work.canonicalize().map_err(TaskError::io("cannot find", &plan.work))?;
     let boot = timed("kernel and first file system", || kernel::prepare(&work))?;
     let daemon = timed("the daemon for 64-bit ARM", || daemon::built(plan, &work))?;
-    let card = timed("the card", || Card::make(&work, &daemon))?;
+    let sedge = timed("sedge for this machine", || daemon::here("sedge", "sedge"))?;
+    let card = timed("the card, flashed", || Card::make(&work, &daemon, &sedge))?;
     if plan.shell {
         return shell(Machine::boot(&boot, &card.image, &work)?);
     }
