@@ -18,7 +18,7 @@ use serde::Serialize;
 use crate::serial::{NodeError, ask};
 
 /// How long a microcontroller is waited for.
-const NODE_PATIENCE: std::time::Duration = std::time::Duration::from_secs(1);
+const NODE_PATIENCE: std::time::Duration = std::time::Duration::from_secs(3);
 /// Device nodes by which rppal reaches the pins of a Raspberry Pi, and the last resort of its older kernels.
 const RPPAL_NODES: [&str; 3] = ["dev/gpiomem", "dev/gpiomem0", "dev/mem"];
 

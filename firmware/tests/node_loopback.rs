@@ -1,6 +1,6 @@
 //! The node's core and the daemon's side of it over a line that flips bits: threads, buffers and time as it
 //! passes, but no microcontroller.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, missing_docs)]
+#![allow(clippy::unwrap_used, clippy::panic, missing_docs)]
 
 use std::io::{self, Read, Write};
 use std::os::unix::net::UnixStream;

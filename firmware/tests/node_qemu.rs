@@ -3,7 +3,7 @@
 //!
 //! The chip turns at 2 rad/s about its y axis, so each sample's acceleration tells the node's time at which it was
 //! taken, and its angle over our time is a straight line as far as our times are right.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, missing_docs)]
+#![allow(clippy::unwrap_used, clippy::panic, clippy::print_stdout, clippy::print_stderr, missing_docs)]
 
 mod image;
 
@@ -15,7 +15,9 @@ use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
 use image::Machine;
+use sedge_boards::Board;
 use sedge_boards::board::NodeSpec;
+use sedge_firmware::probe::{Part, probe};
 use sedge_firmware::serial::{NodeAccount, NodeLink, Opener, Port, ask};
 use sedge_readings::{ImuSample, NoData, Timestamp};
 
@@ -243,7 +245,7 @@ fn samples_are_true_steady_and_in_time_and_the_log_is_in_words() {
     assert!(late[late.len() / 2] < 100.0, "{late:?}");
     assert!(account.clock_answers >= 20 && account.drift_ppm.unwrap().abs() < 1_000.0, "{account:?}");
     let log = String::from_utf8(kept.0.lock().unwrap().clone()).unwrap();
-    assert!(account.log_messages >= 3, "{account:?}");
+    assert!(account.log_messages >= 2, "{account:?}");
     assert!(log.contains("INFO") && log.contains("sampling: true"), "{log}");
     assert!(log.contains("MPU-6050 opened: Settings { rate_hz: 100"), "{log}");
 }
@@ -289,6 +291,7 @@ fn a_disturbed_line_loses_frames_and_invents_none_and_a_cut_one_comes_back() {
 #[test]
 fn a_node_at_a_port_answers_who_it_is_and_an_empty_port_why_not() {
     let Some(mut machine) = boot("pty") else { return };
+    // QEMU looks once a second whether someone has opened its terminal.
     let spec = spec(machine.terminal(), 100, false);
     let hello = ask(&spec, Duration::from_secs(10)).unwrap();
     assert_eq!((hello.chip.as_str(), hello.running), ("MPU-6050", false));
@@ -299,6 +302,18 @@ fn a_node_at_a_port_answers_who_it_is_and_an_empty_port_why_not() {
         assert!(begin.elapsed() < Duration::from_secs(30), "{:?}", link.account());
     }
     drop(link);
+    let board = format!(
+        "{}\n[[nodes]]\nname = \"wrist\"\ndevice = \"{}\"\nbaud = 921600\nrate_hz = 100\n\
+         accel_full_scale_g = 4\ngyro_full_scale_dps = 250\n",
+        Board::text_of("generic-linux").unwrap(),
+        spec.device.display()
+    );
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("mine.toml");
+    std::fs::write(&file, board).unwrap();
+    let report = probe(Path::new("/"), Some(file.to_str().unwrap())).unwrap();
+    let probed = report.devices.iter().find(|device| device.part == Part::Node).unwrap();
+    assert!(probed.answer.as_ref().unwrap().contains("MPU-6050 at a node that samples"), "{probed:?}");
     let absent = NodeSpec { device: "/dev/ttyNONE9".into(), ..spec };
     let error = ask(&absent, Duration::from_secs(1)).unwrap_err().to_string();
     assert!(error.contains("/dev/ttyNONE9") && error.contains("dialout"), "{error}");

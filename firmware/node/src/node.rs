@@ -99,6 +99,10 @@ impl<I: Imu> Node<I> {
             ToNode::Configure(settings) => self.configure(now_us, settings),
             ToNode::Start if !self.is_running => {
                 self.is_running = true;
+                if self.settings.pacing == Pacing::Queue {
+                    // What its queue holds is of before; opening the chip empties it.
+                    (self.is_open, self.reopen_at) = (false, now_us);
+                }
                 self.begin(now_us);
                 say::running(true);
             }

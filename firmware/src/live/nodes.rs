@@ -14,7 +14,9 @@ use crate::serial::{NodeLink, ask};
 /// Time between two looks at a link: a node sends a batch as often.
 const PERIOD: Span = Span::from_millis(20);
 /// How long a node that is opened is waited for.
-const PATIENCE: Duration = Duration::from_secs(1);
+const PATIENCE: Duration = Duration::from_secs(2);
+/// Looks without a reading after which each further one is a failure: two seconds.
+const QUIET: u32 = 100;
 /// Most readings taken in one look: a second of the fastest node.
 const MOST: usize = 1000;
 
@@ -24,11 +26,13 @@ pub(super) struct NodeSlot {
     clock: Clock,
     link: Option<NodeLink>,
     waiting: VecDeque<Reading<Measurement>>,
+    /// Looks since the last reading.
+    quiet: u32,
 }
 
 impl NodeSlot {
     pub(super) fn new(spec: NodeSpec, clock: Clock) -> Self {
-        Self { spec, clock, link: None, waiting: VecDeque::new() }
+        Self { spec, clock, link: None, waiting: VecDeque::new(), quiet: 0 }
     }
 
     pub(super) fn period() -> Span {
@@ -51,7 +55,7 @@ impl Slot for NodeSlot {
         tracing::info!(node = self.spec.name, chip = hello.chip.as_str(), "a node says hello");
         let clock = self.clock;
         let link = NodeLink::open(&self.spec, move || clock.now()).map_err(|error| error.to_string())?;
-        self.link = Some(link);
+        (self.link, self.quiet) = (Some(link), 0);
         Ok(())
     }
 
@@ -70,12 +74,16 @@ impl Slot for NodeSlot {
         }
     }
 
-    fn gather(&mut self, _: Timestamp) -> usize {
+    fn gather(&mut self, now: Timestamp) -> usize {
         let Some(link) = &mut self.link else { return 1 };
         while self.waiting.len() < MOST
             && let Some(Reading { at, value }) = link.next(Duration::ZERO)
         {
             self.waiting.push_back(Reading { at, value: value.map(Measurement::Imu) });
+        }
+        self.quiet = if self.waiting.is_empty() { self.quiet.saturating_add(1) } else { 0 };
+        if self.quiet > QUIET {
+            self.waiting.push_back(Reading { at: now, value: Err(NoData::Lost) });
         }
         self.waiting.len()
     }

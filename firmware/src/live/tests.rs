@@ -265,3 +265,25 @@ fn the_label_button_is_heard_with_its_number_and_the_light_shines() {
     stop.store(true, Ordering::Release);
     thread.join().unwrap();
 }
+
+#[test]
+fn a_microcontroller_that_is_not_there_is_lost_with_its_reason_and_asked_for_again() {
+    let text = format!(
+        "{}\n[[nodes]]\nname = \"wrist\"\ndevice = \"/dev/ttyNONE9\"\nbaud = 921600\nrate_hz = 100\n\
+         accel_full_scale_g = 4\ngyro_full_scale_dps = 250\n",
+        Board::text_of("generic-linux").unwrap()
+    );
+    let node = Board::from_toml(&text, "mine.toml").unwrap().nodes[0].clone();
+    let entry = Entry::new("wrist");
+    let device = Faulty::new(NodeSlot::new(node, Clock::new(Timestamp::default())), Faults::default(), 1);
+    let post = Post::new(device, entry.clone(), NodeSlot::period(), sensors::feed);
+    let station = Station::new(vec![post], None, Timestamp::default(), 1).unwrap();
+    let said = hear(station, 60);
+    assert_eq!(entry.condition(), DeviceCondition::Lost);
+    let lost = said.iter().find_map(|said| match said {
+        Said::Changed { change: DeviceChange::Lost, reason, .. } => reason.clone(),
+        _ => None,
+    });
+    assert!(lost.is_some_and(|reason| reason.contains("/dev/ttyNONE9") && reason.contains("dialout")));
+    assert!(entry.account().failures > 8, "{:?}", entry.account());
+}

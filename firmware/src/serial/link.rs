@@ -20,8 +20,6 @@ const WAITING: usize = 4096;
 /// Time between two attempts to open a port, at first and at most.
 const REOPEN: Duration = Duration::from_millis(200);
 const REOPEN_AT_MOST: Duration = Duration::from_secs(5);
-/// A look at whether the link is still wanted, while its port cannot be opened.
-const LOOK: Duration = Duration::from_millis(50);
 
 /// A node's figures since its link was opened.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -123,7 +121,7 @@ impl NodeLink {
             Err(RecvTimeoutError::Timeout) => None,
             Err(RecvTimeoutError::Disconnected) => {
                 // The thread has ended, which it does only when it is asked to or dies: not faster than asked.
-                std::thread::sleep(timeout);
+                std::thread::park_timeout(timeout);
                 None
             }
         }
@@ -139,6 +137,7 @@ impl Drop for NodeLink {
     fn drop(&mut self) {
         self.stop.store(true, Ordering::Relaxed);
         if let Some(thread) = self.thread.take() {
+            thread.thread().unpark();
             // A thread that died has nothing more to say.
             let _ = thread.join();
         }
@@ -176,8 +175,11 @@ impl Worker {
             if let Some(error) = error {
                 self.lose(&error);
                 let begin = Instant::now();
-                while begin.elapsed() < wait && !self.is_stopped() {
-                    std::thread::sleep(LOOK);
+                while let Some(left) = wait.checked_sub(begin.elapsed())
+                    && !self.is_stopped()
+                {
+                    // Unparked when it is to stop.
+                    std::thread::park_timeout(left);
                 }
                 wait = (wait * 2).min(REOPEN_AT_MOST);
             }
@@ -190,7 +192,7 @@ impl Worker {
 
     /// Serves an open line until it fails or is not wanted any more.
     fn serve(&mut self, mut port: Box<dyn Port>) -> std::io::Result<()> {
-        self.session.reopened();
+        self.session.reopened((self.clock)());
         if let Some(log) = &mut self.log {
             log.restart();
         }
@@ -200,7 +202,6 @@ impl Worker {
             account.opened += 1;
         });
         let (mut buffer, mut out) = ([0; 4096], vec![]);
-        let mut silence_said = Instant::now();
         while !self.is_stopped() {
             let now = (self.clock)();
             self.session.ask(now, &mut out);
@@ -212,12 +213,11 @@ impl Worker {
             let now = (self.clock)();
             self.session.receive(now, came);
             self.deliver();
-            if self.session.is_silent(now) && silence_said.elapsed() > Duration::from_secs(1) {
-                silence_said = Instant::now();
+            if self.session.is_silent(now) {
                 let NodeSpec { name, device, baud, .. } = &self.spec;
                 let (node, device, baud) = (name.clone(), device.clone(), *baud);
                 self.lose(&NodeError::Silent { node, device, baud, bytes: 0 });
-                self.session.reopened();
+                self.session.reopened(now);
             }
         }
         Ok(())

@@ -88,12 +88,12 @@ impl Session {
         }
     }
 
-    /// The line was opened again: what is known of the node is of before.
-    pub(crate) fn reopened(&mut self) {
+    /// The line was opened now: what is known of the node is of before.
+    pub(crate) fn reopened(&mut self, now: Timestamp) {
         self.clock.restart();
         self.sequence.restart();
         self.under_way.clear();
-        (self.clock_answers, self.hello, self.refused, self.heard) = (0, None, None, None);
+        (self.clock_answers, self.hello, self.refused, self.heard) = (0, None, None, Some(now));
         (self.ask_at, self.clock_at) = (Timestamp::default(), Timestamp::default());
     }
 
@@ -254,7 +254,7 @@ impl Session {
         std::mem::take(&mut self.log)
     }
 
-    /// Whether a node that was heard says nothing any more.
+    /// Whether a node says nothing, since it was heard last or the line was opened.
     pub(crate) fn is_silent(&self, now: Timestamp) -> bool {
         self.heard.is_some_and(|heard| now.since(heard) > SILENT)
     }
