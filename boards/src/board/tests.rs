@@ -262,7 +262,7 @@ fn nodes_are_read_and_told() {
 #[test]
 fn a_node_that_cannot_be_is_named_with_its_key() {
     for (from, to, key, allowed) in [
-        ("\"/dev/ttyACM0\"", "\"/tmp/x\"", "nodes.wrist.device", "/dev/"),
+        ("\"/dev/ttyACM0\"", "\"/etc/x\"", "nodes.wrist.device", "/dev/"),
         ("\"/dev/ttyACM1\"", "\"/dev/ttyACM0\"", "nodes.ankle.device", "other than that of wrist"),
         ("baud = 921600", "baud = 300", "nodes.wrist.baud", "9600 to 4000000"),
         ("rate_hz = 200", "rate_hz = 2", "nodes.wrist.rate_hz", "4 to 1000"),
