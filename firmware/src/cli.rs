@@ -155,8 +155,8 @@ pub(crate) struct RunArguments {
     /// Write the summary here too.
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
-    /// Faults put into a board's devices, to see what becomes of them: `[DEVICE:]key=value,...` with drop_out,
-    /// stuck, stuck_readings, bit_flip, latency_ms, unplug=AT+FOR.
+    /// Faults put into a board's devices, to see what becomes of them: `key=value,...`, for one of them
+    /// `DEVICE:key=value,...`, with drop_out, stuck, stuck_readings, bit_flip, latency_ms, unplug=AT+FOR.
     #[arg(long, value_name = "FAULTS", hide = true)]
     faults: Vec<String>,
     /// Read the kernel's files below this folder.

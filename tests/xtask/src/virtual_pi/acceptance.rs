@@ -111,8 +111,8 @@ fn writing(machine: &mut Machine) -> Result<(), TaskError> {
     let command = format!(
         "sedged run --bundle {SLOT}/bundle.sedge --source {LONG_DRIVE} --checkpoint-seconds 0.5 --log warn --out /data/cut"
     );
-    machine.run(&format!("{command} > /tmp/cut.log 2>&1 & sleep 1"), SHORT)?;
-    let saved = "for i in $(seq 120); do [ -s /data/cut/checkpoint.sedge-state ] && exit 0; sleep 0.5; done; cat /tmp/cut.log; exit 1";
+    machine.run(&format!("{command} > /run/cut.log 2>&1 & sleep 1"), SHORT)?;
+    let saved = "for i in $(seq 120); do [ -s /data/cut/checkpoint.sedge-state ] && exit 0; sleep 0.5; done; cat /run/cut.log; exit 1";
     machine.run(saved, LONG).map(|_| ())
 }
 

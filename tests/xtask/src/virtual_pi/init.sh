@@ -6,7 +6,8 @@ export PATH=/bin:/data/opt/sedge/current NO_COLOR=1
 mount -t proc proc /proc
 mount -t sysfs sysfs /sys
 mount -t devtmpfs dev /dev
-mount -t tmpfs tmp /tmp
+mount -t tmpfs tmpfs /tmp
+mount -t tmpfs tmpfs /run
 for module in @MODULES@; do
     insmod "/modules/$module" || echo "cannot insert $module"
 done

@@ -80,7 +80,7 @@ fn pack(work: &Path, root: &Path, modules: &Path, ramdisk: &Path) -> Result<(), 
     if tree.exists() {
         fs::remove_dir_all(&tree).map_err(TaskError::io("cannot empty", &tree))?;
     }
-    for folder in ["bin", "proc", "sys", "dev", "tmp", "data", "lib", "modules", "etc"] {
+    for folder in ["bin", "proc", "sys", "dev", "run", "tmp", "data", "lib", "modules", "etc"] {
         let folder = tree.join(folder);
         fs::create_dir_all(&folder).map_err(TaskError::io("cannot make", &folder))?;
     }

@@ -20,7 +20,7 @@ pub(super) fn reads_the_board(machine: &mut Machine) -> Result<(), TaskError> {
     let run = format!(
         "sedged run --bundle {SLOT}/bundle.sedge --source board:{SLOT}/board.toml --pace realtime --out /data/live"
     );
-    machine.run(&format!("{run} > /data/live.log 2>&1 & echo $! > /tmp/daemon"), SHORT)?;
+    machine.run(&format!("{run} > /data/live.log 2>&1 & echo $! > /run/daemon"), SHORT)?;
     for (celsius, field) in WORLD {
         machine.set("board-heat", "temperature", (celsius * 1000.0) as i64)?;
         machine.set("compass", "mag-x", field)?;
@@ -57,7 +57,7 @@ pub(super) fn reads_the_board(machine: &mut Machine) -> Result<(), TaskError> {
         levels.iter().filter(|on| **on).count(),
         levels.len()
     ));
-    let end = "kill -TERM $(cat /tmp/daemon); for i in $(seq 60); do kill -0 $(cat /tmp/daemon) 2>/dev/null || exit 0; sleep 0.5; done; exit 1";
+    let end = "kill -TERM $(cat /run/daemon); for i in $(seq 60); do kill -0 $(cat /run/daemon) 2>/dev/null || exit 0; sleep 0.5; done; exit 1";
     machine.run(end, SHORT)?;
     machine.run("test -s /data/live/summary.json && test -s /data/live/checkpoint.sedge-state", SHORT)?;
     Ok(())
