@@ -6,8 +6,10 @@ use std::os::fd::OwnedFd;
 use super::kernel;
 use super::layout::{CAPTURE, DISCRETE, FormatName, IntervalOffered, SizeOffered};
 
-/// Most formats named.
-const FORMATS: u32 = 32;
+/// Most formats looked at.
+const FORMATS: u32 = 64;
+/// Formats that a board file can ask for.
+const READ: [&[u8; 4]; 5] = [b"MJPG", b"JPEG", b"YUYV", b"NV12", b"GREY"];
 /// Most sizes named of a format, and rates of a size.
 const NUMBERS: u32 = 24;
 
@@ -18,17 +20,26 @@ pub(super) fn text(field: &[u8]) -> String {
     text.chars().map(|c| if c.is_control() { '?' } else { c }).collect::<String>().trim().to_owned()
 }
 
-/// Formats with their sizes: `YUYV (320x180, 640x480), GREY (320x180)`.
+/// Formats that a board file can ask for with their sizes, and how many others there are: `YUYV (320x180, 640x480),
+/// GREY (320x180) and 3 formats that are not read`.
 pub(super) fn formats(device: &OwnedFd) -> String {
-    let mut offered = vec![];
+    let (mut offered, mut others) = (vec![], 0);
     for index in 0..FORMATS {
         let mut format = FormatName { index, stream: CAPTURE, ..FormatName::default() };
         if kernel::format_name(device, &mut format).is_err() {
             break;
         }
-        offered.push(format!("{} ({})", text(&format.fourcc), sizes(device, format.fourcc)));
+        if READ.contains(&&format.fourcc) {
+            offered.push(format!("{} ({})", text(&format.fourcc), sizes(device, format.fourcc)));
+        } else {
+            others += 1;
+        }
     }
-    or_nothing(offered)
+    match (offered.is_empty(), others) {
+        (_, 0) => or_nothing(offered),
+        (true, _) => format!("only {others} formats that are not read"),
+        (false, _) => format!("{} and {others} formats that are not read", offered.join(", ")),
+    }
 }
 
 fn sizes(device: &OwnedFd, fourcc: [u8; 4]) -> String {
