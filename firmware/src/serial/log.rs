@@ -2,10 +2,9 @@
 //! was flashed, and only the very one that runs has the right ones.
 
 use std::io::Read;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
-use defmt_decoder::{DecodeError, Table};
+use super::defmt::Table;
 
 /// Largest program read, in bytes: with all that a debugger wants, images are a few megabytes.
 pub const MAX_ELF_BYTES: u64 = 64 << 20;
@@ -35,7 +34,7 @@ pub enum LogError {
     NoTable {
         /// The program.
         path: PathBuf,
-        /// What the decoder said.
+        /// What is wrong with it.
         reason: String,
     },
 }
@@ -79,9 +78,7 @@ impl NodeLog {
             return Err(LogError::TooLarge { path: path.to_owned() });
         }
         let none = |reason: String| LogError::NoTable { path: path.to_owned(), reason };
-        let parsed = catch_unwind(|| Table::parse(&bytes)).map_err(|_| none("it is broken".to_owned()))?;
-        let table = parsed.map_err(|error| none(error.to_string()))?;
-        let table = table.ok_or_else(|| none("it has no section .defmt".to_owned()))?;
+        let table = Table::of_elf(&bytes).map_err(|error| none(error.to_string()))?;
         Ok(Self { table, waiting: vec![], is_cut: false, broken: 0 })
     }
 
@@ -101,8 +98,13 @@ impl NodeLog {
             if message.len() == 1 {
                 continue;
             }
-            match (!is_cut).then(|| self.line(&message)).flatten() {
-                Some(line) => each(line),
+            let whole = message.strip_suffix(&[0]).filter(|_| !is_cut);
+            match whole.map(|message| self.table.line(message)) {
+                Some(Ok(line)) => each(line),
+                Some(Err(error)) => {
+                    tracing::debug!("a message of a node's log: {error}");
+                    self.broken += 1;
+                }
                 None => self.broken += 1,
             }
         }
@@ -112,25 +114,6 @@ impl NodeLog {
     pub(crate) fn restart(&mut self) {
         self.waiting.clear();
         self.is_cut = false;
-    }
-
-    /// A message in words. The decoder is not ours, and panics at formats it does not know.
-    fn line(&self, message: &[u8]) -> Option<Line> {
-        let decode = || -> Result<Line, DecodeError> {
-            let mut decoder = self.table.new_stream_decoder();
-            decoder.received(message);
-            let frame = decoder.decode()?;
-            let at = frame.display_timestamp().map(|at| at.to_string()).unwrap_or_default();
-            let level = match frame.level().map(|level| level.as_str()) {
-                Some("trace") => Level::Trace,
-                Some("debug") => Level::Debug,
-                Some("warn") => Level::Warn,
-                Some("error") => Level::Error,
-                _ => Level::Info,
-            };
-            Ok(Line { level, at, text: frame.display_message().to_string() })
-        };
-        catch_unwind(AssertUnwindSafe(decode)).ok()?.ok()
     }
 }
 

@@ -4,6 +4,7 @@
 //! [`NodeLink`] owns a thread that keeps the port open, again and again where it is unplugged. What is said on
 //! the line is `Session`'s, which knows no port and no clock; how a log becomes words is `NodeLog`'s.
 
+mod defmt;
 mod link;
 mod log;
 mod port;
