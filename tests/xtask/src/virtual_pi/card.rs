@@ -39,8 +39,14 @@ impl Card {
             let folder = tree.join(folder);
             fs::create_dir_all(&folder).map_err(TaskError::io("cannot make", &folder))?;
         }
+        let boot = tree.join("boot/firmware");
+        fs::create_dir_all(&boot).map_err(TaskError::io("cannot make", &boot))?;
+        let settings = boot.join("config.txt");
+        fs::write(&settings, "# Read by the firmware of a real Pi.\n")
+            .map_err(TaskError::io("cannot write", &settings))?;
         let mut flash = Command::new(sedge);
-        flash.args(["flash", "--board", "virtual-pi", "--image"]).arg(&tree).arg("--binary").arg(daemon);
+        flash.args(["flash", "--board", "virtual-pi", "--image"]).arg(&tree).arg("--boot").arg(&boot);
+        flash.arg("--binary").arg(daemon);
         finish(flash.arg("--bundle").arg(repository().join("models/bundles/image-sim.sedge")))?;
 
         let image = work.join("card.img");
