@@ -142,7 +142,7 @@ pub fn compare(
 }
 
 /// The run of `method` with the plan's encoder, or, where the method cannot train that and has one of its own, with
-/// its own. Why it cannot be is that of the plan's encoder.
+/// its own. Where neither can be trained, the error is that of the plan's encoder.
 fn prepare(
     plan: &Plan,
     method: Method,

@@ -83,6 +83,8 @@ fn methods_that_want_an_encoder_of_their_own_have_their_rows() {
     let folder = tempfile::tempdir().unwrap();
     let mut plan = plan(folder.path());
     plan.methods = vec![Method::Denoising, Method::Mae, Method::Rbm, Method::Distil];
+    // An epoch for each layer of the machines at least.
+    plan.settings.epochs = Some(3);
     let net = Conv1d { channels: vec![8, 16], strides: vec![2, 2], kernel: 5 };
     plan.settings.architecture = Some(ArchitectureSetting::Table(Architecture::Conv1d(net)));
     let compared = run(&plan, &Stop::new()).unwrap();
