@@ -19,7 +19,8 @@ use crate::pretrain::{Method, Progress, Settings, Stop};
 
 Every method pretrains on the same part of the data, for as many epochs, from the same seed, without
 labels; then features are measured on the part held out, which no method saw. Settings are those of
-`sedge pretrain`; `--architecture` goes for every method, and those that it does not fit are left out.
+`sedge pretrain`; `--architecture` goes for every method. Those that it does not fit train the encoder of their own
+(mae, rbm), and are left out where they have none.
 A comparison that was cut goes on where it was when it is started again. compare.json holds every
 figure, compare.md the table.")]
 pub struct Args {

@@ -5,15 +5,14 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use sedge_models::Modality;
 use serde::Serialize;
 
+use crate::data::Dataset;
 use crate::evaluate::{Budget, Evaluation, Measure, Protocol};
 use crate::files::{FileError, write_atomic};
 use crate::measure::{AssessOptions, MeasureError, Sides, Subject, assess};
 use crate::pretrain::{
-    ConfigError, Method, Outcome, PretrainConfig, PretrainError, Pretraining, Progress, RunDirectory,
-    Settings, Stop,
+    Method, Outcome, PretrainConfig, PretrainError, Pretraining, Progress, RunDirectory, Settings, Stop,
 };
 use crate::report::Table;
 
@@ -109,18 +108,11 @@ pub fn compare(
     let mut compared = Compared { version: env!("CARGO_PKG_VERSION"), rows: vec![], left_out: vec![] };
     let data = Arc::new(sides.train.clone());
     for &method in &plan.methods {
-        let config = match configure(plan, method, data.modality()) {
-            Ok(config) => config,
-            Err(why) => {
-                compared.left_out.push((method.name(), why.to_string()));
-                continue;
-            }
-        };
         let failed = |source: PretrainError| CompareError::Pretrain {
             method: method.name(),
             source: Box::new(source),
         };
-        let pretraining = match Pretraining::prepare(Arc::clone(&data), &config) {
+        let (pretraining, config) = match prepare(plan, method, &data) {
             // A method that does not fit the encoder or the data is no fault of the others.
             Err(why @ (PretrainError::Config(_) | PretrainError::Data(_))) => {
                 compared.left_out.push((method.name(), why.to_string()));
@@ -149,8 +141,27 @@ pub fn compare(
     Ok(Some(compared))
 }
 
-fn configure(plan: &Plan, method: Method, modality: Modality) -> Result<PretrainConfig, ConfigError> {
-    Settings { method: Some(method), ..plan.settings.clone() }.resolve(modality)
+/// The run of `method` with the plan's encoder, or, where the method cannot train that and has one of its own, with
+/// its own. Where neither can be trained, the error is that of the plan's encoder.
+fn prepare(
+    plan: &Plan,
+    method: Method,
+    data: &Arc<Dataset>,
+) -> Result<(Pretraining, PretrainConfig), PretrainError> {
+    let modality = data.modality();
+    let with = |architecture| {
+        let settings = Settings { method: Some(method), architecture, ..plan.settings.clone() };
+        let config = settings.resolve(modality)?;
+        Ok((Pretraining::prepare(Arc::clone(data), &config)?, config))
+    };
+    match with(plan.settings.architecture.clone()) {
+        Err(PretrainError::Config(why))
+            if plan.settings.architecture.is_some() && method.is_particular(modality) =>
+        {
+            with(None).map_err(|_| why.into())
+        }
+        other => other,
+    }
 }
 
 /// The run's directory: a new one, or the one of an earlier sitting with the same settings.

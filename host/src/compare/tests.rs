@@ -1,10 +1,12 @@
 //! A comparison of two methods on a few windows of two kinds of swing.
 #![allow(clippy::unwrap_used)]
 
+use sedge_models::architecture::{Architecture, Conv1d};
+
 use super::*;
-use crate::data::{Dataset, Labels, Samples};
+use crate::data::{Labels, Samples};
 use crate::measure::Held;
-use crate::pretrain::{DataSettings, PretextSettings};
+use crate::pretrain::{ArchitectureSetting, DataSettings, PretextSettings};
 
 /// Windows of six channels, slow or fast, by four people.
 fn swings() -> Dataset {
@@ -73,6 +75,24 @@ fn a_stack_of_boltzmann_machines_is_a_row_like_any_other() {
     plan.settings.epochs = Some(3);
     let compared = run(&plan, &Stop::new()).unwrap();
     assert_eq!((compared.rows.len(), compared.rows[0].config.architecture_name().as_str()), (1, "imu-mlp"));
+}
+
+/// A method that cannot train the comparison's encoder trains its own, where it has one.
+#[test]
+fn methods_that_want_an_encoder_of_their_own_have_their_rows() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut plan = plan(folder.path());
+    plan.methods = vec![Method::Denoising, Method::Mae, Method::Rbm, Method::Distil];
+    // An epoch for each layer of the machines at least.
+    plan.settings.epochs = Some(3);
+    let net = Conv1d { channels: vec![8, 16], strides: vec![2, 2], kernel: 5 };
+    plan.settings.architecture = Some(ArchitectureSetting::Table(Architecture::Conv1d(net)));
+    let compared = run(&plan, &Stop::new()).unwrap();
+    let encoders: Vec<String> = compared.rows.iter().map(|row| row.config.architecture_name()).collect();
+    assert_eq!(encoders, ["conv1d", "imu-transformer", "imu-mlp"]);
+    assert_eq!(compared.left_out.len(), 1);
+    let shown = compared.table().to_string();
+    assert_eq!(shown.lines().filter(|line| line.starts_with("random")).count(), 3, "{shown}");
 }
 
 #[test]

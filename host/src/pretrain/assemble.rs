@@ -1,7 +1,9 @@
 //! From a configuration and data to the loop: the encoder's training step, the engine that runs it,
 //! the loader that feeds it, and samples to measure it on.
 
+use std::collections::BTreeMap;
 use std::error::Error;
+use std::path::Path;
 use std::sync::Arc;
 
 use sedge_engine::Engine;
@@ -14,13 +16,17 @@ use super::directory::RunDirectory;
 use super::error::PretrainError;
 use super::method::{Pretext, Setup};
 use super::progress::Progress;
-use super::run::{Job, Outcome, pretrain};
+use super::run::{FROM, Job, Outcome, TEACHER, pretrain};
 use super::start::Start;
 use super::stop::Stop;
 use crate::cost::Meter;
 use crate::data::{Augment, Loader, Origin, Sampler};
 use crate::encoder::{Trained, onnx, pair_step, pretraining_step};
+use crate::gpu::Device;
 use crate::watch::{Measures, Shown, Yardstick, report};
+
+/// The driver's program that tells the power of NVIDIA cards.
+const CARDS: &str = "nvidia-smi";
 
 /// A run with everything ready, before any file is made.
 pub struct Pretraining {
@@ -35,6 +41,7 @@ pub struct Pretraining {
     yardstick: Yardstick,
     data_digest: String,
     step_digest: String,
+    files: BTreeMap<String, String>,
 }
 
 impl Pretraining {
@@ -56,6 +63,7 @@ impl Pretraining {
         let second = second_input(&data, config, &*pretext)?;
         let mut step = step(config, &input, second.as_ref(), &*pretext)?;
         let loader = loader(&data, config, &input, second.as_ref(), &pretext)?;
+        let files = files(start.as_ref(), &*pretext);
         let engine = engine(&mut step, start, config, &input, &loader, &*pretext)?;
         let augment: Augment = config.augment.clone().into();
         let yardstick = Yardstick::of(data.known(), &input, &augment, config.seed)?;
@@ -73,6 +81,7 @@ impl Pretraining {
             yardstick,
             data_digest,
             step_digest,
+            files,
         })
     }
 
@@ -101,8 +110,9 @@ impl Pretraining {
             graph: &self.graph,
             data_digest: self.data_digest.clone(),
             step_digest: self.step_digest.clone(),
+            files: self.files.clone(),
             measure: Some(&mut measure),
-            meter: Meter::system(),
+            meter: meter(config.device, Path::new(CARDS)),
         };
         let outcome = pretrain(job, run, progress, stop)?;
         let shown = Shown { data: self.data.known(), of: "the data trained on" };
@@ -114,6 +124,22 @@ impl Pretraining {
         }
         Ok(outcome)
     }
+}
+
+/// Counts the energy of this machine, with its NVIDIA cards, which `program` tells, where the run is on a GPU.
+fn meter(device: Device, program: &Path) -> Meter {
+    match device {
+        Device::Cpu | Device::BurnCpu => Meter::system(),
+        Device::Cuda(_) | Device::Wgpu => Meter::system().with_cards(program),
+    }
+}
+
+/// Digests of the files that the run depends on beside its data, by the settings that name them.
+fn files(start: Option<&Start>, pretext: &dyn Pretext) -> BTreeMap<String, String> {
+    let from = start.map(|start| (FROM, start.digest.as_str()));
+    let teacher = pretext.teacher().map(|digest| (TEACHER, digest));
+    let named = |(setting, digest): (&str, &str)| (setting.to_owned(), digest.to_owned());
+    [from, teacher].into_iter().flatten().map(named).collect()
 }
 
 /// The training step of the configuration's encoder, and of the one that reads `second` where there is one.

@@ -145,3 +145,22 @@ fn an_encoder_of_boltzmann_machines_is_measured_and_exported() {
     assert_eq!(trained.iter().filter(|name| name.starts_with("layers.")).count(), 4, "{trained:?}");
     assert!(!trained.iter().any(|name| name.contains("visible") || name.contains("chain")), "{trained:?}");
 }
+
+#[cfg(unix)]
+#[test]
+fn the_cards_of_the_machine_are_counted_where_the_run_is_on_one() {
+    use std::os::unix::fs::PermissionsExt;
+    let folder = tempfile::tempdir().unwrap();
+    let program = folder.path().join("nvidia-smi");
+    std::fs::write(&program, "#!/bin/sh\nwhile echo 100.0; do sleep 0.4; done\n").unwrap();
+    std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
+    for (device, counted) in
+        [(Device::Cpu, false), (Device::BurnCpu, false), (Device::Cuda(0), true), (Device::Wgpu, true)]
+    {
+        let sources = meter(device, &program).sources();
+        // A Jetson's rails hold its card already.
+        let rails = sources.iter().any(|source| source.contains("Jetson"));
+        let cards = sources.iter().any(|source| source.contains("nvidia-smi"));
+        assert_eq!(cards, counted && !rails, "{device}: {sources:?}");
+    }
+}

@@ -5,6 +5,7 @@
 //! The file is one line of JSON and then the state in the tensor layout of
 //! [`sedge_models::weights`], whose size and SHA-256 the line states.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -24,6 +25,8 @@ use crate::watch::Standing;
 pub const FORMAT: u32 = 1;
 /// Largest checkpoint read.
 const MAX_BYTES: u64 = 1 << 30;
+/// Bytes of a file that are read at a time.
+const PART: usize = 1 << 16;
 /// Longest first line.
 const MAX_LINE: usize = 1 << 20;
 
@@ -83,6 +86,10 @@ pub struct Digests {
     pub data: String,
     /// Of the training-step graph.
     pub step: String,
+    /// Of the files that the run begins from or learns from beside its data, by the settings that name them: `from`,
+    /// of a run its checkpoint, and `pretext.teacher`. Not there in runs of older versions.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub files: BTreeMap<String, String>,
 }
 
 /// What is carried from step to step beside the state.
@@ -150,6 +157,26 @@ pub enum CheckpointError {
 /// SHA-256 in hexadecimal.
 pub fn sha256(bytes: &[u8]) -> String {
     Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// SHA-256 in hexadecimal of a file, whatever its size.
+///
+/// # Errors
+///
+/// What the system says.
+pub fn sha256_of_file(path: &Path) -> std::io::Result<String> {
+    let (mut hash, mut file) = (Sha256::new(), File::open(path)?);
+    let mut part = vec![0; PART];
+    loop {
+        let read = match file.read(&mut part) {
+            Ok(0) => break,
+            Ok(read) => read,
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => continue,
+            Err(error) => return Err(error),
+        };
+        hash.update(part.get(..read).unwrap_or_default());
+    }
+    Ok(hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
 impl Checkpoint {

@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use super::*;
 
 fn checkpoint() -> Checkpoint {
-    let digests = Digests { config: "c".into(), data: "d".into(), step: "s".into() };
+    let digests = Digests { config: "c".into(), data: "d".into(), step: "s".into(), files: BTreeMap::new() };
     let header = Header {
         format: FORMAT,
         position: Position { epoch: 3, batch: 2, step: 17 },

@@ -30,7 +30,9 @@ fn defaults_follow_the_modality_and_the_optimiser() {
     let image = resolved("").unwrap();
     assert_eq!(image.architecture, Architecture::preset("image-small").unwrap());
     assert_eq!((image.epochs, image.batch, image.seed), (100, 128, 0));
-    assert_eq!((image.lr, image.temperature, image.warmup_epochs), (1e-3, 0.5, 10.0));
+    assert_eq!((image.lr, image.temperature, image.warmup_epochs), (5e-3, 0.5, 10.0));
+    assert_eq!(resolved("architecture = 'vit-tiny'").unwrap().lr, 1e-3);
+    assert_eq!(resolved("architecture = 'vit-tiny'\nlr = 0.01").unwrap().lr, 0.01);
     assert_eq!(image.augment, AugmentConfig::Image(ImageAugment::default()));
     let sgd = settings("optimizer = 'sgd'\nepochs = 20\n[data]\npath = 'x.npz'\nwindow = 100").unwrap();
     let sgd = sgd.resolve(Imu).unwrap();

@@ -20,7 +20,9 @@ mod stop;
 mod stranger;
 
 pub use assemble::Pretraining;
-pub use checkpoint::{Checkpoint, CheckpointError, Digests, Header, Position, Running, sha256};
+pub use checkpoint::{
+    Checkpoint, CheckpointError, Digests, Header, Position, Running, sha256, sha256_of_file,
+};
 pub use config::{AugmentConfig, ConfigError, OptimizerName, PretrainConfig, Schedule};
 pub use data_config::DataConfig;
 pub use directory::RunDirectory;

@@ -2,6 +2,7 @@
 //! by its trait and the encoder not at all, so that another engine, another architecture or another
 //! measurement changes nothing here.
 
+use std::collections::BTreeMap;
 use std::error::Error;
 use std::path::PathBuf;
 use std::time::Instant;
@@ -26,6 +27,10 @@ use crate::watch::{Capture, Given, Line, Measures, Warning};
 /// Step lines in the log of one run, about.
 const STEP_LINES: u64 = 2000;
 
+/// What [`Digests::files`] calls the weights that a run began from, and the file that it learns from.
+pub(super) const FROM: &str = "from";
+pub(super) const TEACHER: &str = "pretext.teacher";
+
 /// Measures an encoder by its training state.
 pub type Measure<'a> = &'a mut dyn FnMut(&Tensors) -> Result<Measures, Box<dyn Error + Send + Sync>>;
 
@@ -49,6 +54,8 @@ pub struct Job<'a> {
     pub data_digest: String,
     /// SHA-256 of the training-step graph in hexadecimal.
     pub step_digest: String,
+    /// SHA-256 of files beside the data ([`Digests::files`]).
+    pub files: BTreeMap<String, String>,
     /// Measured every `eval_every` epochs and after the last one.
     pub measure: Option<Measure<'a>>,
     /// Counts the energy of this sitting.
@@ -156,6 +163,7 @@ impl<'job, 'run> Training<'job, 'run> {
             config: job.config.digest()?,
             data: job.data_digest.clone(),
             step: job.step_digest.clone(),
+            files: job.files.clone(),
         };
         let checkpoint = run.checkpoint()?;
         let saved = checkpoint.is_some();
@@ -398,6 +406,13 @@ fn same(then: &Digests, now: &Digests, run: &RunDirectory) -> Result<(), Pretrai
         ("the training step", &then.step, &now.step),
     ] {
         if then != now {
+            return Err(PretrainError::Changed { what, path: run.checkpoint_path() });
+        }
+    }
+    for (setting, what) in [(FROM, "what `from` names"), (TEACHER, "the teacher")] {
+        // A run of an older version does not say.
+        let then = then.files.get(setting);
+        if then.is_some() && then != now.files.get(setting) {
             return Err(PretrainError::Changed { what, path: run.checkpoint_path() });
         }
     }

@@ -104,6 +104,7 @@ fn config() -> PretrainConfig {
 struct Sitting {
     config: PretrainConfig,
     data_digest: String,
+    files: BTreeMap<String, String>,
     stop: Stop,
     measured: Vec<Tensors>,
     measure_fails: bool,
@@ -114,6 +115,7 @@ impl Sitting {
         Self {
             config: config(),
             data_digest: "data".into(),
+            files: [(FROM, "weights"), (TEACHER, "teacher")].map(|(a, b)| (a.into(), b.into())).into(),
             stop: Stop::new(),
             measured: Vec::new(),
             measure_fails: false,
@@ -146,6 +148,7 @@ impl Sitting {
             graph: b"graph",
             data_digest: self.data_digest.clone(),
             step_digest: "step".into(),
+            files: self.files.clone(),
             measure: Some(&mut measure),
             meter: Meter::system(),
         };
@@ -355,6 +358,8 @@ fn a_run_goes_on_only_with_what_it_began_with() {
         }
     };
     assert_eq!(changed(|s| s.data_digest = "other".into()), "the data");
+    assert_eq!(changed(|s| drop(s.files.insert(FROM.into(), "other".into()))), "what `from` names");
+    assert_eq!(changed(|s| drop(s.files.remove(TEACHER))), "the teacher");
     assert_eq!(changed(|s| s.config.lr *= 2.0), "the configuration");
 }
 

@@ -22,7 +22,9 @@ use sedge_models::onnx::read::{MAX_MODEL_BYTES, parse};
 use sedge_models::onnx::{OnnxError, initializers};
 use sedge_models::{InputSpec, Tensors};
 
+use super::checkpoint::{sha256, sha256_of_file};
 use super::config::PretrainConfig;
+use super::directory::RunDirectory;
 use super::error::PretrainError;
 use super::pretrained::Pretrained;
 use super::stranger;
@@ -38,6 +40,8 @@ const MOST_NAMED: usize = 10;
 pub struct Start {
     path: PathBuf,
     weights: Tensors,
+    /// SHA-256 of the file, of a run that of its checkpoint, in hexadecimal.
+    pub digest: String,
     /// The file itself, where it may be a stranger's.
     onnx: Option<Vec<u8>>,
     /// What the encoder read, where that is known; a bare ONNX file does not say how samples are normalised.
@@ -109,16 +113,19 @@ impl Start {
     pub fn read(path: &Path) -> Result<Self, PretrainError> {
         if path.is_dir() {
             let Pretrained { encoder, .. } = Pretrained::read(path)?;
+            let digest = digest(&RunDirectory::open(path)?.checkpoint_path())?;
             let (input, architecture) = (Some(encoder.input), Some(encoder.architecture));
-            return Ok(Self { path: path.into(), weights: encoder.weights, onnx: None, input, architecture });
+            let (path, weights) = (path.into(), encoder.weights);
+            return Ok(Self { path, weights, digest, onnx: None, input, architecture });
         }
         let extension = path.extension().and_then(|extension| extension.to_str()).unwrap_or_default();
         match extension {
             "sedge" => Ok(Self::of_bundle(path)?),
             "onnx" => {
                 let bytes = read(path)?;
-                let weights = of_onnx(path, &bytes)?;
-                Ok(Self { path: path.into(), weights, onnx: Some(bytes), input: None, architecture: None })
+                let (weights, digest) = (of_onnx(path, &bytes)?, sha256(&bytes));
+                let (path, onnx) = (path.into(), Some(bytes));
+                Ok(Self { path, weights, digest, onnx, input: None, architecture: None })
             }
             _ => Err(StartError::Kind { path: path.into() }.into()),
         }
@@ -129,7 +136,8 @@ impl Start {
         let config = PretrainConfig::from_toml(&manifest.made_by.config, path).ok();
         let weights = of_onnx(path, &encoder)?;
         let architecture = config.map(|config| config.architecture);
-        Ok(Self { path: path.into(), weights, onnx: None, input: Some(manifest.input), architecture })
+        let (digest, input) = (digest(path)?, Some(manifest.input));
+        Ok(Self { path: path.into(), weights, digest, onnx: None, input, architecture })
     }
 
     /// The normalisation that the weights are used to, put into `input` where it is known.
@@ -187,6 +195,10 @@ fn read(path: &Path) -> Result<Vec<u8>, StartError> {
     let limit = MAX_MODEL_BYTES as u64 + 1;
     File::open(path).and_then(|file| file.take(limit).read_to_end(&mut bytes)).map_err(failed)?;
     Ok(bytes)
+}
+
+fn digest(path: &Path) -> Result<String, StartError> {
+    sha256_of_file(path).map_err(|source| StartError::Read { path: path.into(), source })
 }
 
 fn of_onnx(path: &Path, bytes: &[u8]) -> Result<Tensors, StartError> {

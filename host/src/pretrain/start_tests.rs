@@ -112,6 +112,9 @@ fn a_run_goes_on_from_a_run_a_bundle_and_files() {
         assert_eq!(start.architecture, told.then(|| net(10)), "{from}");
         assert_eq!(start.input.is_some(), told, "{from}");
         let gone_on = run(&config, images(2), &at(&format!("after{number}")));
+        let file = if number == 0 { at(from).join("checkpoint.sedge-run") } else { at(from) };
+        let files = &gone_on.header.digests.files;
+        assert_eq!((files.len(), &files["from"]), (1, &sha256(&std::fs::read(file).unwrap())), "{from}");
         let mut encoder = gone_on.encoder;
         if told {
             assert_eq!(encoder.input.mean, pretrained.encoder.input.mean, "{from}");

@@ -62,16 +62,19 @@ pub fn report(path: &Path, data: Option<Shown<'_>>, out: Option<&Path>) -> Resul
 }
 
 fn status(record: &Record) -> String {
-    let (epochs, done) = (record.config.epochs, record.epochs.last().map_or(0, |epoch| epoch.epoch));
+    let done = record.epochs.last().map_or(0, |epoch| epoch.epoch);
+    let (epochs, are) = match record.config.epochs {
+        1 => ("1 epoch".into(), "is"),
+        epochs => (format!("{epochs} epochs"), "are"),
+    };
     match record.status {
-        Status::Finished => format!("All {epochs} epochs are done."),
-        Status::NotFinite => {
-            format!("It stopped after {done} of {epochs} epochs at a step that was not finite.")
-        }
-        Status::Going(ago) if ago.as_secs() < 60 => format!("{done} of {epochs} epochs are done."),
+        Status::Finished if record.config.epochs == 1 => "Its one epoch is done.".into(),
+        Status::Finished => format!("All {epochs} are done."),
+        Status::NotFinite => format!("It stopped after {done} of {epochs} at a step that was not finite."),
+        Status::Going(ago) if ago.as_secs() < 60 => format!("{done} of {epochs} {are} done."),
         Status::Going(ago) => {
             let ago = span(ago.as_secs_f64());
-            format!("{done} of {epochs} epochs are done; nothing has been logged for {ago}.")
+            format!("{done} of {epochs} {are} done; nothing has been logged for {ago}.")
         }
     }
 }
@@ -282,6 +285,9 @@ fn origin(record: &Record) -> Result<Section, WatchError> {
             [("configuration", &digests.config), ("data", &digests.data), ("training step", &digests.step)]
         {
             table.row([what, &format!("sha256 {digest}")]);
+        }
+        for (setting, digest) in &digests.files {
+            table.row([setting, &format!("sha256 {digest}")]);
         }
         table.note(format!("{} steps, {} trained values", summary.steps, summary.parameters));
     }

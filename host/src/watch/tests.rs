@@ -191,6 +191,16 @@ fn a_written_run_is_read_as_far_as_it_is_whole() {
     {
         assert!(html.contains(part), "{part}");
     }
+    let mut single = Record::read(run.path()).unwrap();
+    single.config.epochs = 1;
+    for (status, words) in [
+        (Status::Finished, "Its one epoch is done."),
+        (Status::NotFinite, "after 2 of 1 epoch at"),
+        (Status::Going(std::time::Duration::ZERO), "2 of 1 epoch is done."),
+    ] {
+        single.status = status;
+        assert!(page(&single, None).unwrap().to_html().contains(words), "{words}");
+    }
     // A run that has only begun has a page as well.
     std::fs::write(run.log_path(), b"").unwrap();
     page(&Record::read(run.path()).unwrap(), None).unwrap();

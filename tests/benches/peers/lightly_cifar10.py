@@ -1,6 +1,6 @@
 """Pretrains Sedge's small image nets with lightly (lightly-ai/lightly) on CIFAR-10, for `sedge evaluate --onnx`.
 
-    python lightly_cifar10.py METHOD CIFAR10-FOLDER OUT.onnx [--epochs 10] [--limit 25000] [--seed 1]
+    python lightly_cifar10.py METHOD CIFAR10-FOLDER OUT.onnx [--epochs 10] [--limit 25000] [--lr 0.001]
 
 METHOD is simclr, mocov2, rotation or mae. Network, batch, optimiser, schedule, heads, augmentations and
 temperature are those that `sedge compare host/configs/compare-images.toml` has for the method; losses, queue,
@@ -184,6 +184,7 @@ def main():
     args.add_argument("out")
     args.add_argument("--epochs", type=int, default=10)
     args.add_argument("--limit", type=int, default=25000)
+    args.add_argument("--lr", type=float, default=1e-3)
     args.add_argument("--seed", type=int, default=1)
     args.add_argument("--threads", type=int, default=1)
     args = args.parse_args()
@@ -196,7 +197,7 @@ def main():
         Images(images, transform_of(args.method, images)), BATCH, shuffle=True, drop_last=True, num_workers=1
     )
     trained = [p for p in model.parameters() if p.requires_grad]
-    optimizer = torch.optim.AdamW(trained, 1e-3, weight_decay=0.01)
+    optimizer = torch.optim.AdamW(trained, args.lr, weight_decay=0.01)
     total, warmup = args.epochs * len(loader), len(loader)
 
     def rate(step):

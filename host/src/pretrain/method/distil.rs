@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 use super::{IMAGES_AND_WINDOWS, Known, Pretext, Setup};
 use crate::data::{DataError, Draw, Inputs, Sampler};
 use crate::measure::Subject;
-use crate::pretrain::ConfigError;
+use crate::pretrain::{ConfigError, sha256_of_file};
 
 /// Views that the teacher embeds at once: few, since its inputs and activations may be large.
 const TEACHER_BATCH: usize = 16;
@@ -56,6 +56,8 @@ struct Teacher {
     /// What it reads.
     input: InputSpec,
     dim: usize,
+    /// SHA-256 of its file in hexadecimal.
+    digest: String,
 }
 
 impl std::fmt::Debug for Teacher {
@@ -94,6 +96,10 @@ impl Pretext for Distil {
 
     fn rows(&self, samples: usize) -> usize {
         samples
+    }
+
+    fn teacher(&self) -> Option<&str> {
+        Some(&self.teacher.digest)
     }
 }
 
@@ -138,7 +144,8 @@ impl Teacher {
         }
         let encoder = Encoder::with_options(&subject.onnx, TEACHER_BATCH, Options::parallel());
         let encoder = encoder.map_err(|e| unreadable(&e))?;
-        Ok(Self { dim: encoder.dim(), encoder: Mutex::new(encoder), input })
+        let digest = sha256_of_file(path).map_err(|e| unreadable(&e))?;
+        Ok(Self { dim: encoder.dim(), encoder: Mutex::new(encoder), input, digest })
     }
 
     /// What it makes of `views`, normalised by `student`.

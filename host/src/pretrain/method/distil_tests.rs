@@ -122,6 +122,7 @@ fn a_teacher_sees_the_students_view_at_its_own_size() {
         let setup = Setup { architecture: &config.architecture, input: &input, config: &config };
         let method = config.method.pretext(setup).unwrap();
         assert_eq!((method.rows(32), method.objective().name()), (32, "distillation"));
+        assert_eq!(method.teacher(), Some(crate::pretrain::sha256(&teacher).as_str()));
         let method: Arc<dyn Sampler> = Arc::from(method as Box<dyn Sampler>);
         let augment = Augment::none_for(Modality::Image);
         let loader = Loader::new(data.clone(), input.clone(), augment, 32, 1, 1).unwrap();

@@ -71,6 +71,11 @@ pub trait Pretext: Sampler {
         None
     }
 
+    /// SHA-256 in hexadecimal of the file that it learns from beside the data, where there is one.
+    fn teacher(&self) -> Option<&str> {
+        None
+    }
+
     /// Scalar inputs of a step beside the learning rate, by how much of the run is done, 0 to 1. Those
     /// left out keep the objective's defaults.
     fn scalars(&self, _progress: f64) -> Vec<(&'static str, f32)> {
@@ -250,6 +255,11 @@ impl Method {
     /// The name by which it is asked for.
     pub fn name(self) -> String {
         clap::ValueEnum::to_possible_value(&self).map_or_else(String::new, |value| value.get_name().into())
+    }
+
+    /// Whether it trains another encoder than most methods do where nothing is said.
+    pub fn is_particular(self, modality: Modality) -> bool {
+        self.preset(modality) != Self::Simclr.preset(modality)
     }
 
     /// Every method that can be used on samples of `modality`.
