@@ -10,7 +10,7 @@ mod table;
 mod tests;
 mod words;
 
-pub(super) use table::{Table, TableError};
+pub(super) use table::Table;
 
 /// Deepest nesting of formats within formats.
 const MAX_DEPTH: usize = 16;

@@ -2,7 +2,8 @@
 
 use proptest::prelude::*;
 
-use super::{MessageError, Table, TableError};
+use super::table::TableError;
+use super::{MessageError, Table};
 use crate::serial::log::Level;
 
 const STRINGS: &str = include_str!("golden/strings.txt");
