@@ -8,8 +8,8 @@ use super::records::{Sensor, Status, lines, whole};
 use crate::error::{TaskError, claim};
 
 /// Warmth that the thermometer is given under way, in degrees Celsius, and the field along the compass's first axis in
-/// microgauss, as QEMU takes it.
-const WORLD: [(f64, i64); 2] = [(18.5, 150_000), (41.25, -320_000)];
+/// nanotesla, as QEMU takes it.
+const WORLD: [(f64, i64); 2] = [(18.5, 15_000), (41.25, -32_000)];
 /// Looks at a thing that is to come, half a second apart.
 const LOOKS: u32 = 120;
 /// Level of all pins, in the Pi's own register; the status light is the 28th.
@@ -68,7 +68,7 @@ pub(super) fn reads_the_board(machine: &mut Machine) -> Result<(), TaskError> {
 fn sees(readings: &[Sensor], celsius: f64, field: i64) -> bool {
     // A TMP105 counts in sixteenths of a degree; a LSM303DLHC in steps of 0.1 microtesla and finer.
     let warm = |r: &Sensor| r.sensor == "board-heat" && near(r.temperature_celsius, celsius, 0.07);
-    let tesla = field as f64 * 1e-10;
+    let tesla = field as f64 * 1e-9;
     let points =
         |r: &Sensor| r.sensor == "compass" && near(r.magnetic_field_tesla.map(|b| b[0]), tesla, 2e-7);
     readings.iter().any(warm) && readings.iter().any(points)
@@ -123,8 +123,8 @@ mod tests {
             temperature_celsius: None,
             magnetic_field_tesla: Some([15e-6, 0.0, 0.0]),
         };
-        assert!(!sees(&[heat(18.5)], 18.5, 150_000));
-        assert!(sees(&[heat(17.0), heat(18.5), compass], 18.5, 150_000));
-        assert!(!sees(&[heat(17.0)], 18.5, 150_000));
+        assert!(!sees(&[heat(18.5)], 18.5, 15_000));
+        assert!(sees(&[heat(17.0), heat(18.5), compass], 18.5, 15_000));
+        assert!(!sees(&[heat(17.0)], 18.5, 15_000));
     }
 }
