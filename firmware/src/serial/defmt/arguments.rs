@@ -5,7 +5,7 @@ use std::ops::Range;
 use defmt_parser::{Fragment, Parameter, ParserMode, Type};
 
 use super::table::Table;
-use super::{MAX_DEPTH, MAX_VALUES, MessageError};
+use super::{MAX_DEPTH, MAX_FORMAT, MAX_VALUES, MessageError};
 
 /// A value of a message.
 #[derive(Clone, Debug, PartialEq)]
@@ -42,8 +42,21 @@ pub(super) struct Arguments<'t, 'b> {
 
 /// A format string's parts.
 pub(super) fn parts(format: &str) -> Result<Vec<Fragment<'_>>, MessageError> {
+    if format.len() > MAX_FORMAT {
+        return Err(MessageError::Large);
+    }
+    // The parser takes memory for as many values as the largest number says.
+    if format.replace("{{", "  ").split('{').skip(1).any(has_large_number) {
+        return Err(broken(format, "the number of a value is too large"));
+    }
     defmt_parser::parse(format, ParserMode::ForwardsCompatible)
         .map_err(|_| broken(format, "it is no format string of defmt's"))
+}
+
+/// Whether a parameter's own number, where it has one, is beyond any value of a message.
+fn has_large_number(parameter: &str) -> bool {
+    let number = parameter.split(|letter: char| !letter.is_ascii_digit()).next().unwrap_or_default();
+    !number.is_empty() && number.parse::<usize>().map_or(true, |number| number >= MAX_VALUES)
 }
 
 pub(super) fn broken(format: &str, what: &'static str) -> MessageError {

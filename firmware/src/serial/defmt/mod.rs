@@ -16,6 +16,8 @@ pub(super) use table::Table;
 const MAX_DEPTH: usize = 16;
 /// Most values of one message.
 const MAX_VALUES: usize = 4096;
+/// Longest format string, in bytes.
+const MAX_FORMAT: usize = 8192;
 /// Longest message in words, in bytes.
 const MAX_WORDS: usize = 4096;
 
@@ -34,7 +36,7 @@ pub(crate) enum MessageError {
     },
     /// It names a format string that the program does not have.
     #[error(
-        "it names the string {index}, which the program does not have; is another program running there?"
+        "it names the string {index}, which the program does not have there; is another program running?"
     )]
     Unknown {
         /// The string's number.
@@ -50,7 +52,8 @@ pub(crate) enum MessageError {
     },
     /// It is larger than any message should be.
     #[error(
-        "it is longer or deeper than {MAX_VALUES} values, {MAX_WORDS} bytes and {MAX_DEPTH} formats within formats"
+        "it is longer or deeper than {MAX_VALUES} values, {MAX_WORDS} bytes, {MAX_DEPTH} formats within formats, or a \
+         format string of {MAX_FORMAT} bytes"
     )]
     Large,
 }

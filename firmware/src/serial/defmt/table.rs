@@ -132,9 +132,10 @@ impl Table {
         Ok(())
     }
 
-    /// The string of a number, whatever it is for.
+    /// The string of a part of a message. One of a whole message is never within another, but in broken bytes.
     pub(super) fn text(&self, index: u16) -> Result<&str, MessageError> {
-        self.entries.get(&index).map(|entry| entry.text.as_str()).ok_or(MessageError::Unknown { index })
+        let entry = self.entries.get(&index).filter(|entry| entry.level.is_none());
+        entry.map(|entry| entry.text.as_str()).ok_or(MessageError::Unknown { index })
     }
 
     /// A message in words, from its bytes without the zero at the end.

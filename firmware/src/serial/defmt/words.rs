@@ -59,6 +59,14 @@ impl Words {
             Value::Char(value) => self.push(format_args!("{value}")),
             Value::Unsigned(value) => {
                 let value = field.map_or(*value, |(start, end)| isolated(*value, start, end));
+                if let Some((start, end)) = field
+                    && hint == Some(&DisplayHint::Ascii)
+                {
+                    // As many of the last bytes as the field reaches into.
+                    let before = 16 - usize::from(end.saturating_sub(start)).div_ceil(8).min(16);
+                    let bytes: Vec<u8> = value.to_be_bytes().into_iter().skip(before).collect();
+                    return self.bytes(&bytes, hint);
+                }
                 let hint = if hint == Some(&DisplayHint::Debug) { above } else { hint };
                 self.unsigned(value, hint)
             }
