@@ -230,10 +230,8 @@ fn texts_are_pretrained_measured_compared_and_exported() {
         assert_eq!(accuracies(&run, set).len(), 7, "{set}");
     }
     let compare = format!("compare text.toml --data {LOGS} --draws 1 --quiet");
-    let said = folder.done(&format!("{compare} --methods next-sentence,simclr,next-token,mae --out all"));
-    for wanted in
-        ["next-sentence", "simclr", "byte pairs, hashed", "next-token was left out", "mae was left out"]
-    {
+    let said = folder.done(&format!("{compare} --methods next-sentence,simclr,mae --out all"));
+    for wanted in ["next-sentence", "simclr", "byte pairs, hashed", "mae was left out"] {
         assert!(said.contains(wanted), "{wanted} is not in\n{said}");
     }
     let said = folder.failed("pretrain --data missing.txt --method next-token --out x");
