@@ -9,7 +9,7 @@ use crate::error::{TaskError, claim};
 
 /// Warmth that the thermometer is given under way, in degrees Celsius, and the field along the compass's first axis in
 /// nanotesla, as QEMU takes it.
-const WORLD: [(f64, i64); 2] = [(18.5, 15_000), (41.25, -32_000)];
+const WORLD: [(f64, i64); 2] = [(18.5, 15_000), (41.25, 32_000)];
 /// Looks at a thing that is to come, half a second apart.
 const LOOKS: u32 = 120;
 /// Level of all pins, in the Pi's own register; the status light is the 28th.
