@@ -56,7 +56,7 @@ static MADE: LazyLock<Made> = LazyLock::new(|| {
         let data = "--data sim:rooms=2,seconds=12";
         let run = format!("{at}/{kind}");
         sedge(&format!(
-            "pretrain {data} --epochs 2 --seed 3 --quiet {how} --out {run} --json {run}-run.json"
+            "pretrain {data} --epochs 2 --lr 0.001 --seed 3 --quiet {how} --out {run} --json {run}-run.json"
         ));
         let board = "--train last:2 --batch 16 --lr 0.02";
         sedge(&format!("export {run} --out {run}.sedge --json {run}-export.json {board}"));
