@@ -69,6 +69,10 @@ fn fill(template: &str, values: &[(&str, &str)]) -> String {
 /// pipe is named by its program only, so whatever that may open is allowed with it.
 pub fn devices(board: &Board) -> BTreeSet<String> {
     let mut devices = BTreeSet::new();
+    // A link to a port that may be unplugged leads to another number when it is back.
+    if board.nodes.iter().any(|node| node.device.starts_with("/dev/serial")) {
+        devices.extend(["char-ttyACM", "char-ttyUSB"].map(str::to_owned));
+    }
     let mut add = |path: Option<&Path>| {
         // A path with blanks or percent signs would not survive the unit's syntax; no device node has them.
         let text = path.and_then(Path::to_str).unwrap_or_default();
@@ -82,6 +86,9 @@ pub fn devices(board: &Board) -> BTreeSet<String> {
     }
     for camera in board.cameras.iter().filter(|camera| camera.kind == CameraKind::V4l2) {
         add(camera.device.as_deref());
+    }
+    for node in &board.nodes {
+        add(Some(&node.device));
     }
     match board.pins.as_ref() {
         // rppal maps registers through gpiomem (gpiomem0 on a Raspberry Pi 5) and hears interrupts from the chips.

@@ -103,6 +103,23 @@ fn a_board_gets_its_own_devices_and_no_others() {
     assert_eq!(values(&of("virtual-pi"), "MemoryDenyWriteExecute"), ["yes"]);
 }
 
+#[test]
+fn a_board_with_microcontrollers_gets_their_ports() {
+    let text = |device: &str| {
+        let node = format!(
+            "\n[[nodes]]\nname = \"arm\"\ndevice = \"{device}\"\nbaud = 921600\nrate_hz = 100\n\
+             accel_full_scale_g = 4\ngyro_full_scale_dps = 500\n"
+        );
+        let board =
+            Board::from_toml(&(Board::text_of("generic-linux").unwrap().to_owned() + &node), "mine.toml");
+        values(&unit(&board.unwrap(), &Prefix::default(), "a"), "DeviceAllow")
+    };
+    assert_eq!(text("/dev/ttyAMA0"), ["/dev/ttyAMA0 rw", "/dev/video0 rw"]);
+    let link = "/dev/serial/by-id/usb-arm-if00";
+    let wanted = [&format!("{link} rw"), "/dev/video0 rw", "char-ttyACM rw", "char-ttyUSB rw"];
+    assert_eq!(text(link), wanted);
+}
+
 /// At most 2.5 of 10 in systemd's own count of what a service could still do.
 fn assert_hardened(name: &str, unit: &Path) {
     let mut analyze = Command::new("systemd-analyze");
