@@ -9,10 +9,19 @@ done
 set -- $words
 unit_file=/etc/systemd/system/sedged.service
 wants=/etc/systemd/system/multi-user.target.wants
+# Waits for a file; not for ever, since the sandbox may be gone meanwhile.
+wait_for() {
+    left=1000
+    while [ ! -f $run/$1 ]; do
+        left=$((left - 1))
+        [ $left -gt 0 ] || exit 1
+        sleep 0.02
+    done
+}
 stop() {
     [ -f $run/pid ] || return 0
     kill "$(cat $run/pid)" 2>/dev/null
-    while [ ! -f $run/exit ]; do sleep 0.05; done
+    wait_for exit
     rm -f $run/pid $run/exit
 }
 start() {
@@ -26,7 +35,7 @@ start() {
         wait $!
         echo $? >$run/exit
     ) </dev/null >>/var/log/journal 2>&1 &
-    while [ ! -f $run/pid ]; do sleep 0.02; done
+    wait_for pid
 }
 echo "$*" >>/var/log/systemctl
 case $1 in
