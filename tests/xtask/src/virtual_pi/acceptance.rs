@@ -24,17 +24,6 @@ const CUTS: [f64; 2] = [0.7, 3.1];
 
 /// The slot in service, as the flash left it.
 pub(super) const SLOT: &str = "/data/opt/sedge/current";
-/// What the daemon keeps under these names; another name is a file that was being written.
-const FILES: [&str; 7] = [
-    "checkpoint.sedge-state",
-    "embeddings.jsonl",
-    "events.jsonl",
-    "lock",
-    "sensors.jsonl",
-    "stream.mcap",
-    "summary.json",
-];
-
 /// Proves all of it; stops at the first claim that does not hold.
 pub(super) fn prove(boot: &Boot, card: &Card, work: &Path) -> Result<(), TaskError> {
     let mut machine = timed("boot", || Machine::boot(boot, &card.image, work))?;
@@ -117,8 +106,7 @@ fn writing(machine: &mut Machine) -> Result<(), TaskError> {
 
 /// A run goes on from the last whole state after the power was cut.
 fn goes_on(machine: &mut Machine) -> Result<(), TaskError> {
-    let files = machine.run("ls -A /data/cut", SHORT)?;
-    let torn = files.lines().filter(|name| !FILES.contains(name)).count();
+    let torn = half_written(machine)?;
     let command = format!(
         "sedged run --bundle {SLOT}/bundle.sedge --source {LONG_DRIVE} --checkpoint-seconds 5 --log warn --resume --seconds 20 --out /data/cut"
     );
@@ -137,6 +125,12 @@ fn goes_on(machine: &mut Machine) -> Result<(), TaskError> {
     )?;
     let in_order = lines.windows(2).all(|pair| pair[0].index < pair[1].index);
     claim("no embedding is lost in the middle or doubled", in_order, "indices out of order")
+}
+
+/// Files that were being written when the power was cut: the daemon writes beside the old file, under this name.
+fn half_written(machine: &mut Machine) -> Result<usize, TaskError> {
+    let said = machine.run("ls -A /data/cut | grep '^\\.sedged-' || true", SHORT)?;
+    Ok(said.lines().count())
 }
 
 #[expect(clippy::print_stdout, reason = "a person reads it as it goes")]
